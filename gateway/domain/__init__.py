@@ -1,0 +1,1 @@
+"""Values the whole gateway speaks in; the standard library only."""

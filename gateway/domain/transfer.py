@@ -1,0 +1,130 @@
+"""Where things go, and how far they got."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gateway.domain.decision import Decision, Outcome, Reason
+from gateway.domain.instance import InstanceHead
+from gateway.domain.person import PatientKey
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What comes from `calling_ae_title` addressed to `called_ae_title` goes to `destination_ae_title`.
+
+    None matches every title. Several routes may match: each adds its destination.
+    """
+
+    name: str
+    destination_ae_title: str
+    calling_ae_title: str | None = None
+    called_ae_title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDestination:
+    """One destination of an instance and the decision that lets it go there or not."""
+
+    ae_title: str
+    route: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All destinations of an instance. Empty when no route matched."""
+
+    destinations: tuple[PlannedDestination, ...]
+
+    @property
+    def permitted(self) -> tuple[PlannedDestination, ...]:
+        return tuple(d for d in self.destinations if d.decision.verdict.outcome is Outcome.PERMIT)
+
+    @property
+    def reason(self) -> Reason:
+        """Why, in one word: the first permit's reason, else the first denial's, else `no_route`."""
+        for planned in (*self.permitted, *self.destinations):
+            return planned.decision.verdict.reason
+        return Reason.NO_ROUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Who handed an instance in: the audit part of a spool record."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    address: str
+    institution_oid: str
+    association_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolRecord:
+    """All there is to know of a received instance: what the trailer of its spool file says.
+
+    `sha256` is over the `data_bytes` bytes of the data set exactly as received, in hexadecimal digits.
+    """
+
+    record_id: str
+    head: InstanceHead
+    data_bytes: int
+    sha256: str
+    received_at: datetime
+    arrival: Arrival
+    plan: Plan
+
+
+class InstanceState(StrEnum):
+    SPOOLED = "SPOOLED"
+    """The data set is in the spool."""
+    QUARANTINED = "QUARANTINED"
+    """Same SOP Instance UID as an earlier one, other content: kept aside, delivered nowhere."""
+    RELEASED = "RELEASED"
+    """Delivered everywhere and past its retention; only the row remains."""
+
+
+class DeliveryState(StrEnum):
+    QUEUED = "QUEUED"
+    ACTIVE = "ACTIVE"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    BLOCKED_BY_CONSENT = "BLOCKED_BY_CONSENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One instance on its way to one destination."""
+
+    id: int
+    record_id: str
+    destination_ae_title: str
+    decision_id: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    transfer_syntax_uid: str
+    patient: PatientKey
+    source_oid: str
+    data_bytes: int
+    sha256: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutcome:
+    """How one attempt ended. `due_at` is set when it is to be tried again.
+
+    `status` is the DIMSE status the peer answered with; `sent_sha256` the digest of the bytes that left in full.
+    """
+
+    delivery_id: int
+    state: DeliveryState
+    finished_at: datetime
+    status: int | None = None
+    detail: str = ""
+    sent_sha256: str | None = None
+    counts_as_attempt: bool = True
+    due_at: datetime | None = None
+    decision: Decision | None = None
