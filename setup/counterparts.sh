@@ -92,7 +92,7 @@ orthanc=$(system_orthanc)
 system_has_dcmtk || wanted="$wanted${wanted:+ }dcmtk"
 
 mkdir -p "$prefix"
-exec 9>"$prefix/lock"
+exec 9<"$setup"
 flock 9     # two make runs at once: the second waits and then finds the work done
 
 if [ -z "$wanted" ]; then
