@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from annotated_types import Ge, Le
@@ -37,10 +37,10 @@ class Key:
     @property
     def kind(self) -> Any:
         """The type a value has when there is one: `str` for `str | None`."""
-        annotation = self.field.annotation
-        if isinstance(annotation, UnionType) or get_origin(annotation) is not None and type(None) in get_args(annotation):
+        annotation: Any = self.field.annotation
+        if get_origin(annotation) in (Union, UnionType):
             annotation = next(arm for arm in get_args(annotation) if arm is not type(None))
-        return annotation
+        return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
     def expected(self) -> str:
         """What the value has to be, in words."""
@@ -62,7 +62,7 @@ class Key:
         return f"{low}", f"{high}"
 
     def from_text(self, text: str) -> object:
-        """The value an environment variable or an option stands for; the text itself where it stands for none."""
+        """The value a variable or an option stands for; the text itself where it stands for none."""
         kind = self.kind
         if get_origin(kind) is tuple:
             return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -108,8 +108,12 @@ def quoted(value: object, longest: int = 60) -> str:
 
 def sections() -> dict[str, type[Section]]:
     """The tables of the file, in the order of the model."""
-    found = {name: field.annotation for name, field in Settings.model_fields.items()}
-    return {name: model for name, model in found.items() if model is not None}
+    annotations = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {
+        name: model
+        for name, model in annotations.items()
+        if isinstance(model, type) and issubclass(model, Section)
+    }
 
 
 def every_key() -> Iterator[Key]:
@@ -155,5 +159,6 @@ def mask_url(url: str) -> str:
     netloc = parts.netloc
     if secret:
         netloc = f"{user}:{MASK}@{netloc.rpartition('@')[2]}"
-    query = urlencode([(name, MASK if "pass" in name.lower() else value) for name, value in parse_qsl(parts.query)], safe="*/")
-    return f"{parts.scheme}://{netloc}{parts.path}{'?' + query if query else ''}"
+    pairs = [(name, MASK if "pass" in name.lower() else value) for name, value in parse_qsl(parts.query)]
+    query = f"?{urlencode(pairs, safe='*/')}" if pairs else ""
+    return f"{parts.scheme}://{netloc}{parts.path}{query}"

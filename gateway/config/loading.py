@@ -1,4 +1,4 @@
-"""Reading the settings: defaults, then the file, then the environment, then the command line; the last one wins.
+"""Reading the settings: defaults, the file, the environment, the command line; the last one wins.
 
 Every problem of every source is collected and told at once, each with the file and line, the variable or the
 option it stands in, what was found and what was expected.
@@ -6,6 +6,7 @@ option it stands in, what was found and what was expected.
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def _resolve(
 
 
 def _anchored(settings: Settings, path: Path | None, gathered: _Gathered) -> Settings:
-    """Make `node.state_dir` absolute: the file speaks of its own folder, a person at a shell of the current one."""
+    """Make `node.state_dir` absolute: a file means its own folder, a person at a shell the current one."""
     origin = gathered.origin(_STATE_DIR)
     from_file = origin == DEFAULT or origin.line is not None
     base = path.parent if path is not None and from_file else Path()
@@ -134,7 +135,7 @@ def _anchored(settings: Settings, path: Path | None, gathered: _Gathered) -> Set
     return settings.model_copy(update={"node": node})
 
 
-# --- sources ---------------------------------------------------------------------------------------------------
+# --- sources ----------------------------------------------------------------------------------------------
 
 
 def _gather_file(path: Path, gathered: _Gathered) -> None:
@@ -171,10 +172,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int, ...], int]]
         raise ConfigError(f"cannot be read: {error.strerror}", str(path)) from None
     try:
         text = raw.decode("utf-8-sig")
-        return tomllib.loads(text), key_lines(text)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"found byte 0x{raw[error.start]:02x}, expected UTF-8 text", str(path), line) from None
+        message = f"found byte 0x{raw[error.start]:02x}, expected UTF-8 text"
+        raise ConfigError(message, str(path), line) from None
+    try:
+        return tomllib.loads(text), key_lines(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(error, str(path), text) from None
 
@@ -209,7 +212,7 @@ def _gather_overrides(overrides: Mapping[str, str], gathered: _Gathered) -> None
         _give(dotted, value, Origin("command line"), gathered)
 
 
-# --- validation ------------------------------------------------------------------------------------------------
+# --- validation -------------------------------------------------------------------------------------------
 
 
 def _validate(gathered: _Gathered) -> Settings | None:
@@ -233,7 +236,8 @@ def _problems(errors: Iterable[ErrorDetails], gathered: _Gathered) -> Iterable[_
         elif dotted not in seen:  # one sentence for a list, however many of its elements are wrong
             seen.add(dotted)
             key, given = KEYS[dotted], gathered.given[dotted]
-            expected = error["msg"] if error["type"] == "expected" else f"{key.expected()}. {key.field.description}"
+            own_words = error["type"] == "expected"
+            expected = error["msg"] if own_words else f"{key.expected()}. {key.field.description}"
             yield _Problem(f"{dotted}: found {key.found(given.value)}, expected {expected}", given.origin)
 
 
@@ -242,18 +246,15 @@ def _contradiction(error: ErrorDetails, gathered: _Gathered) -> _Problem:
     first, second = error["ctx"]["keys"]
     values = gathered.given
     place = first if first in values else second
-    found = values[first].value if first in values else KEYS[first].field.default
-    return _Problem(f"{first}: found {KEYS[first].found(found)}, expected {error['msg']}", values[place].origin)
+    found = KEYS[first].found(values[first].value if first in values else KEYS[first].field.default)
+    return _Problem(f"{first}: found {found}, expected {error['msg']}", values[place].origin)
 
 
 def _config_error(problems: list[_Problem]) -> ConfigError:
     """One error for all problems: a line each, every line with its place."""
-    ordered = sorted(problems, key=lambda problem: problem.origin.line or 0)
-    told = [
-        (problem.message, problem.origin) if problem.origin.line else (f"{problem.origin}: {problem.message}", None)
-        for problem in ordered
-    ]
-    (first, origin), *others = told
-    rest = [f"{place}: {message}" if place else message for message, place in others]
-    message = "\n".join([first, *rest])
-    return ConfigError(message, origin.source, origin.line) if origin else ConfigError(message)
+    file_first = sorted(problems, key=lambda problem: problem.origin.line or sys.maxsize)
+    first, *others = file_first
+    rest = "".join(f"\n{problem.origin}: {problem.message}" for problem in others)
+    if first.origin.line is None:
+        return ConfigError(f"{first.origin}: {first.message}{rest}")
+    return ConfigError(first.message + rest, first.origin.source, first.origin.line)

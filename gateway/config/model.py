@@ -1,4 +1,4 @@
-"""The settings tree: what a node may be told, with units in the names and the reason of every bound beside it.
+"""The settings tree: what a node may be told, units in the names, the reason of a bound beside it.
 
 A description is what the starter file, `config show` and an error message print, so it is written once, here.
 A field with `repr=False` is a secret: it is masked wherever settings are shown.
@@ -8,7 +8,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -33,7 +33,7 @@ _Number = TypeVar("_Number", int, float)
 
 def _number(default: _Number, low: _Number, high: _Number, description: str) -> _Number:
     """A number within `low` and `high`, both included; a flag or a text is not a number."""
-    field: _Number = Field(default, strict=True, ge=low, le=high, allow_inf_nan=None, description=description)
+    field: _Number = Field(default, strict=True, ge=low, le=high, description=description)
     return field
 
 
@@ -49,14 +49,16 @@ def _contradiction(what: str, *keys: str) -> PydanticCustomError:
 def _ae_title(value: str) -> str:
     if not _AE_TITLE.fullmatch(value) or value != value.strip():
         raise _expected(
-            "an AE title (PS3.5 §6.2): 1 to 16 printable ASCII characters, no backslash, no space at either end"
+            "an AE title (PS3.5 §6.2): 1 to 16 printable ASCII characters, no backslash, no outer space"
         )
     return value
 
 
 def _uid(value: str) -> str:
     if len(value) > _UID_LENGTH or not _UID.fullmatch(value):
-        raise _expected("UIDs (PS3.5 §9.1): at most 64 characters, numbers without leading zeros, joined by dots")
+        raise _expected(
+            "UIDs (PS3.5 §9.1): numbers without leading zeros, joined by dots, at most 64 characters"
+        )
     return value
 
 
@@ -77,7 +79,7 @@ def _database_url(value: str) -> str:
     if is_sqlite or (scheme in ("postgresql", POSTGRESQL) and _has_database(value)):
         return value
     raise _expected(
-        "postgresql://user:password@host/database, or sqlite:/// followed by an absolute path (four slashes in all)"
+        "postgresql://user:password@host/database, or sqlite:/// and an absolute path (four slashes)"
     )
 
 
@@ -91,15 +93,14 @@ def _has_database(url: str) -> bool:
 
 
 def _state_dir(value: Path) -> Path:
-    text = str(value)
-    if "?" in text or not text.isprintable():  # a "?" would end the path in the database's URL
-        raise _expected('a folder whose path has no "?" and no control character')
+    if not str(value).isprintable():
+        raise _expected("a path without control characters")
     return value
 
 
 def _name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
-        raise _expected("1 to 64 letters, digits, dots, hyphens or underscores, starting with a letter or digit")
+        raise _expected("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
     return value
 
 
@@ -118,11 +119,11 @@ class NodeSettings(Section):
     """Who this node is and where it keeps its state."""
 
     name: Annotated[str, AfterValidator(_name)] = Field(
-        "gateway", description="Name of this node in logs, metrics and claims on work; different on every node."
+        "gateway", description="Name of this node in logs, metrics and claims on work; unique among nodes."
     )
     state_dir: Annotated[Path, AfterValidator(_state_dir)] = Field(
         Path("./state"),
-        description="Folder of the database, the spool and the documents. In this file, relative to the file's folder.",
+        description="Folder of database, spool and documents. In this file, relative to the file's folder.",
     )
 
 
@@ -132,11 +133,11 @@ class DatabaseSettings(Section):
     url: Annotated[str, AfterValidator(_database_url)] | None = Field(
         None,
         repr=False,
-        description="Database URL, postgresql://user:password@host/database. Not set: SQLite, <state_dir>/gateway.db. "
-        "A password belongs in the environment rather than in this file.",
+        description="Database URL, postgresql://user:password@host/database. Not set: SQLite, "
+        "<state_dir>/gateway.db. A password belongs in the environment rather than in this file.",
     )
     busy_timeout_s: float = _number(
-        5.0, 0.1, MINUTE_S, "How long a statement waits for another writer, in seconds; below a sender's time-out."
+        5.0, 0.1, MINUTE_S, "Seconds a statement waits for another writer; below a sender's time-out."
     )
 
 
@@ -147,7 +148,7 @@ class SpoolSettings(Section):
         2 * GIB, 16 * MIB, 1024 * GIB, "Free space, in bytes, below which new instances are refused (0xA700)."
     )
     retention_s: float = _number(
-        HOUR_S, 0, 30 * DAY_S, "How long a data set is kept after its last delivery succeeded, in seconds."
+        1.0 * HOUR_S, 0, 30 * DAY_S, "Seconds a data set is kept after its last delivery succeeded."
     )
     instance_limit_bytes: int = _number(
         8 * GIB, MIB, 64 * GIB, "Largest instance accepted, in bytes, so that one peer cannot fill the disk."
@@ -164,24 +165,35 @@ class SCPSettings(Section):
         128 * KIB,
         4 * KIB,
         MIB,
-        "Largest P-DATA-TF we advertise, in bytes (PS3.8 Annex D.1). Smaller costs speed, larger only memory.",
+        "Largest P-DATA-TF we advertise, in bytes (PS3.8 Annex D.1); smaller is slow, larger takes memory.",
     )
-    associations: int = _number(64, 1, 4096, "Associations open at once; each holds a thread and its buffers.")
+    associations: int = _number(
+        64, 1, 4096, "Associations open at once; each holds a thread and its buffers."
+    )
     associations_per_peer: int = _number(
-        16, 1, 4096, "Associations open at once from one calling AE title, so that one peer leaves room for others."
+        16, 1, 4096, "Associations open at once from one calling AE title, so that others find room."
     )
-    half_open: int = _number(64, 1, 4096, "Connections that have not sent a whole A-ASSOCIATE-RQ yet.")
-    half_open_per_address: int = _number(8, 1, 4096, "The same, from one address.")
+    half_open: int = _number(
+        64, 1, 4096, "Connections at once that have not sent a whole A-ASSOCIATE-RQ yet."
+    )
+    half_open_per_address: int = _number(8, 1, 4096, "Such connections at once from one address.")
     associate_timeout_s: float = _number(
-        10.0, 0.1, 5 * MINUTE_S, "Seconds a peer has for its whole A-ASSOCIATE-RQ (the ARTIM timer, PS3.8 §9.1.4)."
+        10.0,
+        0.1,
+        5 * MINUTE_S,
+        "Seconds a peer has for its whole A-ASSOCIATE-RQ (ARTIM timer, PS3.8 §9.1.5).",
     )
-    idle_timeout_s: float = _number(60.0, 1, DAY_S, "Seconds an association may be silent before it is aborted.")
+    idle_timeout_s: float = _number(
+        60.0, 1, DAY_S, "Seconds an association may be silent before it is aborted."
+    )
     minimum_rate_bytes_per_s: int = _number(
         16 * KIB, 0, GIB, "Slowest a peer may send within a message, bytes per second; 0 sets no limit."
     )
-    minimum_rate_window_s: float = _number(60.0, 1, HOUR_S, "Seconds over which that rate is measured.")
+    minimum_rate_window_s: float = _number(
+        60.0, 1, HOUR_S, "Seconds over which the slowest rate is measured."
+    )
     drain_timeout_s: float = _number(
-        30.0, 0, HOUR_S, "Seconds running instances have to finish when the node stops; then they are aborted."
+        30.0, 0, HOUR_S, "Seconds running instances have to finish when the node stops, before abort."
     )
     private_storage_sop_classes: tuple[SOPClassUID, ...] = Field(
         (), description="SOP Class UIDs accepted for storage beside the standard ones."
@@ -192,16 +204,28 @@ class DeliverySettings(Section):
     """Outbound associations and retries."""
 
     associations: int = _number(4, 1, 64, "Associations open at once to one destination.")
-    connect_timeout_s: float = _number(5.0, 0.1, 5 * MINUTE_S, "Seconds a destination has to accept the connection.")
-    associate_timeout_s: float = _number(10.0, 0.1, 5 * MINUTE_S, "Seconds it has to answer the A-ASSOCIATE-RQ.")
-    response_timeout_s: float = _number(60.0, 1, HOUR_S, "Seconds it has to answer a C-STORE after its last byte.")
-    stall_timeout_s: float = _number(30.0, 1, HOUR_S, "Seconds it may take no byte at all while we send.")
+    connect_timeout_s: float = _number(
+        5.0, 0.1, 5 * MINUTE_S, "Seconds a destination has to accept the connection."
+    )
+    associate_timeout_s: float = _number(
+        10.0, 0.1, 5 * MINUTE_S, "Seconds a destination has to answer the A-ASSOCIATE-RQ."
+    )
+    response_timeout_s: float = _number(
+        60.0, 1, HOUR_S, "Seconds a destination has to answer a C-STORE after its last byte."
+    )
+    stall_timeout_s: float = _number(
+        30.0, 1, HOUR_S, "Seconds a destination may take no byte at all while we send."
+    )
     linger_s: float = _number(
         0.2, 0, MINUTE_S, "Seconds an outbound association may be idle before it is released."
     )
     attempts: int = _number(8, 1, 1000, "Attempts at one instance before it becomes a dead letter.")
-    first_retry_s: float = _number(5.0, 0.1, HOUR_S, "Seconds before the second attempt; doubled for each further.")
-    longest_retry_s: float = _number(15 * MINUTE_S, 0.1, DAY_S, "Longest wait between two attempts, in seconds.")
+    first_retry_s: float = _number(
+        5.0, 0.1, HOUR_S, "Seconds before the second attempt; doubled for each further."
+    )
+    longest_retry_s: float = _number(
+        15.0 * MINUTE_S, 0.1, DAY_S, "Longest wait between two attempts, in seconds."
+    )
     calling_ae_title: AETitle | None = Field(
         None, description="AE title this node calls others by. Not set: scp.ae_title."
     )
@@ -221,17 +245,19 @@ class ConsentSettings(Section):
     """How fresh the state is on which a decision rests."""
 
     refresh_s: float = _number(
-        0.2, 0.01, 0.25, "Seconds between two looks at the consent epoch; at most 0.25, as withdrawal acts in a second."
+        0.2, 0.01, 0.25, "Seconds between looks at the consent epoch; few, as withdrawal acts in a second."
     )
     stale_after_s: float = _number(
-        0.5, 0.02, 0.5, "Age, in seconds, of the last look beyond which nothing leaves; at most 0.5."
+        0.5, 0.02, 0.5, "Age, in seconds, of the last look beyond which nothing leaves."
     )
 
     @model_validator(mode="after")
     def _refreshed_before_stale(self) -> Self:
         if self.refresh_s >= self.stale_after_s:
             raise _contradiction(
-                f"more than consent.refresh_s ({self.refresh_s:g})", "consent.stale_after_s", "consent.refresh_s"
+                f"more than consent.refresh_s ({self.refresh_s:g})",
+                "consent.stale_after_s",
+                "consent.refresh_s",
             )
         return self
 
@@ -254,7 +280,9 @@ class LogSettings(Section):
     """What goes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity written.")
-    format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for a terminal.")
+    format: Literal["json", "text"] = Field(
+        "json", description="One JSON object a line, or text for a terminal."
+    )
 
 
 class Settings(Section):
@@ -272,9 +300,9 @@ class Settings(Section):
 
     @property
     def database_url(self) -> str:
-        """The URL to open: the one given, with the driver named, or the SQLite file below `node.state_dir`."""
+        """The URL to open: the one given, its driver named, or the SQLite file below `node.state_dir`."""
         if self.database.url is None:
-            return f"sqlite:///{(self.node.state_dir / 'gateway.db').absolute()}"
+            return f"sqlite:///{quote(str((self.node.state_dir / 'gateway.db').absolute()))}"
         scheme, _, rest = self.database.url.partition("://")
         return f"{POSTGRESQL if scheme == 'postgresql' else scheme}://{rest}"
 
@@ -302,5 +330,11 @@ class Settings(Section):
 
 
 def _overlap(one: str, other: str) -> bool:
-    everywhere = ("0.0.0.0", "::")
-    return one == other or one in everywhere or other in everywhere
+    return one == other or _is_everywhere(one) or _is_everywhere(other)
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False

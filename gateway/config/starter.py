@@ -9,7 +9,9 @@ from typing import Final
 from gateway.config.keys import KEYS, Key, sections
 
 # What an installation looks at first; everything else is shown as a comment with its default.
-_ESSENTIAL: Final = ("node.name", "node.state_dir", "scp.ae_title", "scp.host", "scp.port", "web.host", "web.port")
+_ESSENTIAL: Final = frozenset(
+    {"node.name", "node.state_dir", "scp.ae_title", "scp.host", "scp.port", "web.host", "web.port"}
+)
 _WIDTH: Final = 110
 _HEAD: Final = """\
 # Settings of one gateway node. Institutions, AE titles, routes and consents are not here: they are in the

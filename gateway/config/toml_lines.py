@@ -1,4 +1,4 @@
-"""Where each key of a TOML document stands (TOML 1.0.0). `tomllib` reads values; it does not say where they were.
+"""Where each key of a TOML document stands (TOML 1.0.0): `tomllib` reads values, but not their places.
 
 Works only on text `tomllib` accepts: it looks for keys and steps over values, and checks nothing.
 """
@@ -15,7 +15,8 @@ _BLANK: Final = " \t\r"
 def key_lines(text: str) -> dict[KeyPath, int]:
     """Line, counted from 1, of the first mention of every key and table.
 
-    A path holds key names, and the index of an element inside an array: `[[a]]` twice gives ("a", 0) and ("a", 1).
+    A path holds key names, and for an element of an array its index: `[[a]]` twice gives ("a", 0) and
+    ("a", 1).
 
     Raises:
         tomllib.TOMLDecodeError: the text is not TOML.
@@ -48,14 +49,15 @@ class _Scanner:
     def _header(self) -> KeyPath:
         """`[a.b]` or `[[a.b]]`; returns the path of the table it opens."""
         line = self._here()
-        brackets = 2 if self._text.startswith("[[", self._at) else 1
+        is_element = self._text.startswith("[[", self._at)
+        brackets = len("[[" if is_element else "[")
         self._at += brackets
         keys = self._key()
         self._at += brackets
         path: KeyPath = ()
         for position, key in enumerate(keys):
             path = (*path, key)
-            if brackets == 2 and position == len(keys) - 1:
+            if is_element and position == len(keys) - 1:
                 self._elements[path] = self._elements.get(path, 0) + 1
             self._note(path, line)
             if path in self._elements:  # a key below an array of tables means its latest element
@@ -141,7 +143,7 @@ class _Scanner:
         self._at += len(delimiter)
 
     def _skip_blank(self, newlines: bool = False) -> bool:
-        """Step over blanks, and over comments and line ends where they may stand; whether any text is left."""
+        """Step over blanks, and comments and line ends where they may stand; whether any text is left."""
         while self._at < len(self._text):
             char = self._text[self._at]
             if newlines and char == "#":
