@@ -30,8 +30,6 @@ def decide(request: DisclosureRequest, consent: EffectiveConsent) -> Verdict:
             return _deny(Reason.NOT_OPERATING)
     if request.content is Content.OTHER:
         return _deny(Reason.MODALITY_NOT_EXCHANGEABLE)
-    if request.purpose is not Purpose.TREATMENT:
-        return _deny(Reason.PURPOSE)
     match consent.mode:
         case ConsentMode.NONE:
             return _deny(Reason.NO_CONSENT)

@@ -15,7 +15,6 @@ class Purpose(StrEnum):
 class Outcome(StrEnum):
     PERMIT = "PERMIT"
     DENY = "DENY"
-    HOLD = "HOLD"
 
 
 class Reason(StrEnum):
@@ -27,7 +26,6 @@ class Reason(StrEnum):
     NO_CONSENT = "no_consent"
     WITHDRAWN = "withdrawn"
     MODALITY_NOT_EXCHANGEABLE = "modality_not_exchangeable"
-    PURPOSE = "purpose"
     NO_ROUTE = "no_route"
     PEER_REMOVED = "peer_removed"
 
@@ -48,7 +46,6 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "Only CT and MR studies and what belongs to them are exchanged.",
         "교류 대상은 CT·MR 영상과 그에 딸린 자료뿐입니다.",
     ),
-    Reason.PURPOSE: ("The purpose is not treatment.", "진료 목적이 아닙니다."),
     Reason.NO_ROUTE: (
         "No route says where it goes. Add one with `gateway route add`.",
         "전송 경로가 없습니다.",

@@ -1,0 +1,1 @@
+"""Sockets. The only package that opens them for DICOM."""

@@ -1,0 +1,207 @@
+"""One socket driving one `wire.Association`, in both roles.
+
+Blocking, owned by one thread, with absolute deadlines. Time limits are set on the socket itself (SO_RCVTIMEO,
+SO_SNDTIMEO): the kernel then waits for us without an extra system call per read.
+
+Two lines here are worth more than all the rest (docs/architecture.md, "Why it is fast"): TCP_NODELAY with one
+gather write per message, so that our own last segment never waits for an acknowledgement; and TCP_QUICKACK,
+re-armed after each read because the kernel disarms it, so that a peer that leaves Nagle's algorithm on never waits
+for ours.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Sequence
+
+from gateway.errors import (
+    AssociationAborted,
+    ConnectionLost,
+    DeadlineExceeded,
+    RemoteProtocolError,
+)
+from gateway.net.deadline import Deadline
+from gateway.wire.association import Association
+from gateway.wire.events import Aborted, Event, TransportClosed
+
+USER_TIMEOUT_MS = 30_000
+"""TCP_USER_TIMEOUT: a vanished peer is noticed within this time, not after the kernel's quarter of an hour."""
+
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
+
+UNSENT_LIMIT_BYTES = 128 * 1024
+"""TCP_NOTSENT_LOWAT: what the kernel may hold unsent. Small, so that a withdrawal stops nearly everything."""
+
+_TIMEVAL = struct.Struct("ll")
+_LINGER_RESET = struct.pack("ii", 1, 0)
+_SHORTEST_WAIT_S = 0.001
+"""Zero would mean for ever to the kernel."""
+
+
+class Connection:
+    """An association on a transport connection.
+
+    All methods belong to the owning thread, except `reset` and `wake`.
+    """
+
+    def __init__(self, sock: socket.socket, association: Association, peer: str) -> None:
+        """Take over a connected socket. `peer` names it in errors (an AE title or an address)."""
+        self.association = association
+        self.peer = peer
+        self.received_bytes = 0
+        self._sock = sock
+        self._receive_timeout_s = -1.0
+        self._send_timeout_s = -1.0
+        self._close_lock = threading.Lock()
+        self._closed = False
+        tune(sock)
+
+    def next_event(self, deadline: Deadline) -> Event:
+        """The next event, read from the socket if need be. Fragments are valid until the next call.
+
+        Raises:
+            DeadlineExceeded: the deadline passed.
+            ConnectionLost: the peer closed or reset the connection.
+            AssociationAborted: the peer sent A-ABORT.
+            RemoteProtocolError: the peer broke the protocol; `refuse` tells it so.
+        """
+        while (event := self.association.next_event()) is None:
+            self._receive(deadline)
+        match event:
+            case Aborted(source, reason):
+                raise AssociationAborted(f"{self.peer} aborted the association", int(source), reason)
+            case TransportClosed():
+                raise ConnectionLost(f"{self.peer} closed the connection")
+            case _:
+                return event
+
+    def send(self, buffers: Sequence[bytes | memoryview], deadline: Deadline) -> None:
+        """Write all buffers with as few system calls as the socket's buffer allows: one, usually.
+
+        Raises:
+            DeadlineExceeded: the peer did not take them in time.
+            ConnectionLost: the connection broke.
+        """
+        pending = [memoryview(buffer) for buffer in buffers]
+        while pending:
+            self._limit_send(deadline)
+            try:
+                sent = self._sock.sendmsg(pending)
+            except BlockingIOError as error:
+                raise DeadlineExceeded(f"{self.peer} does not take data") from error
+            except OSError as error:
+                raise ConnectionLost(f"the connection to {self.peer} broke while sending: {error.strerror}") from error
+            pending = _without(pending, sent)
+
+    def refuse(self, error: RemoteProtocolError, deadline: Deadline) -> None:
+        """Answer a broken rule with A-ABORT, then close."""
+        with contextlib.suppress(ConnectionLost, DeadlineExceeded):
+            self.send([self.association.protocol_abort(error)], deadline)
+        self.close()
+
+    def abort(self, deadline: Deadline) -> None:
+        """A-ABORT as service user, then close."""
+        with contextlib.suppress(ConnectionLost, DeadlineExceeded):
+            self.send([self.association.abort()], deadline)
+        self.close()
+
+    def close(self) -> None:
+        """Close the transport; harmless a second time.
+
+        Unread input would turn the close into a reset that can overtake an A-ABORT or A-ASSOCIATE-RJ just sent;
+        so what has already arrived is read away first, without waiting.
+        """
+        with self._close_lock:
+            if self._closed:
+                return
+            self._closed = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            scratch = bytearray(65536)
+            for _ in range(16):
+                if self._sock.recv_into(scratch, 0, socket.MSG_DONTWAIT) == 0:
+                    break
+        self._sock.close()
+
+    def reset(self) -> None:
+        """From any thread: drop the connection at once, discarding what the kernel has not sent yet."""
+        with self._close_lock:
+            if not self._closed:
+                with contextlib.suppress(OSError):
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+                    self._sock.shutdown(socket.SHUT_RDWR)
+
+    def wake(self) -> None:
+        """From any thread: end the owner's wait for input; it sees the connection closed by the peer."""
+        with self._close_lock:
+            if not self._closed:
+                with contextlib.suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_RD)
+
+    def _receive(self, deadline: Deadline) -> None:
+        self._limit_receive(deadline)
+        try:
+            count = self._sock.recv_into(self.association.receive_buffer())
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        except BlockingIOError as error:
+            raise DeadlineExceeded(f"{self.peer} sent nothing in the time it had") from error
+        except OSError as error:
+            raise ConnectionLost(f"the connection to {self.peer} broke: {error.strerror}") from error
+        self.received_bytes += count
+        self.association.received(count)
+
+    def _limit_receive(self, deadline: Deadline) -> None:
+        timeout_s = self._waiting_time(deadline, self._receive_timeout_s, "sent nothing in the time it had")
+        if timeout_s != self._receive_timeout_s:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
+            self._receive_timeout_s = timeout_s
+
+    def _limit_send(self, deadline: Deadline) -> None:
+        timeout_s = self._waiting_time(deadline, self._send_timeout_s, "does not take data")
+        if timeout_s != self._send_timeout_s:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
+            self._send_timeout_s = timeout_s
+
+    def _waiting_time(self, deadline: Deadline, current_s: float, complaint: str) -> float:
+        """Seconds to wait. The limit already set is kept while it is within a quarter of what is left."""
+        remaining_s = deadline.remaining_s
+        if remaining_s <= 0:
+            raise DeadlineExceeded(f"{self.peer} {complaint}")
+        if 0.75 * remaining_s <= current_s <= remaining_s:
+            return current_s
+        return max(remaining_s, _SHORTEST_WAIT_S)
+
+
+def tune(sock: socket.socket) -> None:
+    """Options for a DICOM connection, in either direction.
+
+    Raises:
+        ConnectionLost: the connection is gone already.
+    """
+    try:
+        sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
+    except OSError as error:
+        raise ConnectionLost(f"the connection is gone: {error.strerror}") from error
+
+
+def _without(buffers: list[memoryview], sent: int) -> list[memoryview]:
+    """What is left of the buffers after the first `sent` bytes."""
+    for index, buffer in enumerate(buffers):
+        if sent < len(buffer):
+            return [buffer[sent:], *buffers[index + 1 :]]
+        sent -= len(buffer)
+    return []
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return _TIMEVAL.pack(whole, int((seconds - whole) * 1_000_000))

@@ -1,0 +1,119 @@
+"""The authority decisions are made from: the network and the consents, in memory, checked against the database.
+
+The epoch is read every `refresh_s`. A view whose last check is older than `stale_after_s` is not handed out: then
+nobody can say what holds, and nothing leaves. Together they bound how long a withdrawal can go unnoticed.
+"""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+from gateway import log
+from gateway.consent.forms import EffectiveConsent
+from gateway.domain.network import Network
+from gateway.domain.person import PatientKey
+from gateway.errors import DecisionUnavailable, StoreError
+from gateway.store.consents import effective_consent
+from gateway.store.database import Database
+from gateway.store.network import read_epoch, read_network
+
+REMEMBERED_CONSENTS_COUNT = 100_000
+"""Persons whose state is kept in one view; about 30 MB. Beyond it the view forgets and asks again."""
+
+
+class StoredView:
+    """The network as of one epoch, and the consents read since. A new epoch makes a new view."""
+
+    def __init__(self, database: Database, network: Network) -> None:
+        self._database = database
+        self._network = network
+        self._consents: dict[PatientKey, EffectiveConsent] = {}
+
+    @property
+    def network(self) -> Network:
+        return self._network
+
+    def consent(self, patient: PatientKey) -> EffectiveConsent:
+        """What holds for the patient.
+
+        Raises:
+            DecisionUnavailable: the database does not answer.
+        """
+        known = self._consents.get(patient)
+        if known is None:
+            try:
+                with self._database.read() as session:
+                    known = effective_consent(session, patient)
+            except StoreError as error:
+                raise DecisionUnavailable("consents cannot be read: the database does not answer") from error
+            if len(self._consents) >= REMEMBERED_CONSENTS_COUNT:
+                self._consents.clear()
+            self._consents[patient] = known
+        return known
+
+
+class StoredAuthority:
+    """Keeps the view fresh on a thread of its own. `on_change` is called there after each new epoch."""
+
+    def __init__(self, database: Database, refresh_s: float, stale_after_s: float) -> None:
+        self._database = database
+        self._refresh_s = refresh_s
+        self._stale_after_s = stale_after_s
+        self._view: StoredView | None = None
+        self._checked_at = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="authority", daemon=True)
+        self._on_change: list[Callable[[], None]] = []
+        self._log = log.get(__name__)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back after each change of the network or the consents. Before `start` only."""
+        self._on_change.append(callback)
+
+    def start(self) -> None:
+        """Read the first view and keep it fresh from then on.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        self.refresh()
+        self._thread.start()
+
+    def view(self) -> StoredView:
+        """The view, checked no longer than `stale_after_s` ago.
+
+        Raises:
+            DecisionUnavailable: the database has not answered for that long.
+        """
+        if self._view is None or monotonic() - self._checked_at > self._stale_after_s:
+            raise DecisionUnavailable("participation and consent cannot be read: the database does not answer")
+        return self._view
+
+    def refresh(self) -> None:
+        """Check the epoch now; read the network again when it has moved.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        began_at = monotonic()
+        with self._database.read() as session:
+            changed = self._view is None or read_epoch(session) != self._view.network.epoch
+            if changed:
+                self._view = StoredView(self._database, read_network(session))
+        self._checked_at = began_at
+        if changed:
+            for callback in self._on_change:
+                callback()
+
+    def stop(self) -> None:
+        """Stop refreshing; the view goes stale by itself."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._refresh_s):
+            try:
+                self.refresh()
+            except StoreError as error:
+                self._log.error("authority_unreadable", error=str(error))

@@ -1,0 +1,58 @@
+"""Decisions as they were made, for the question "why"."""
+
+import json
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from gateway.domain.decision import Decision, Outcome, Purpose, Reason, Verdict
+from gateway.store.tables import DecisionRow
+
+
+def record_decision(session: Session, decision: Decision) -> None:
+    """Keep a decision; one already kept is left as it is."""
+    if session.get(DecisionRow, decision.id) is None:
+        session.add(
+            DecisionRow(
+                id=decision.id,
+                decided_at=decision.decided_at,
+                study_instance_uid=decision.study_instance_uid,
+                source_oid=decision.source_oid,
+                destination_oid=decision.destination_oid,
+                outcome=decision.verdict.outcome.value,
+                reason=decision.verdict.reason.value,
+                forms=json.dumps(decision.verdict.forms),
+                consent_epoch=decision.consent_epoch,
+                purpose=decision.purpose.value,
+                document_id=decision.document_id,
+            )
+        )
+        session.flush()
+
+
+def list_decisions(
+    session: Session, *, study_instance_uid: str | None = None, source_oid: str | None = None, limit_count: int
+) -> list[Decision]:
+    """The latest decisions, newest first; of one study, or on what one institution owns, if asked."""
+    query = select(DecisionRow).order_by(DecisionRow.decided_at.desc(), DecisionRow.id).limit(limit_count)
+    if study_instance_uid is not None:
+        query = query.where(DecisionRow.study_instance_uid == study_instance_uid)
+    if source_oid is not None:
+        query = query.where(DecisionRow.source_oid == source_oid)
+    return list(_decisions(session.scalars(query)))
+
+
+def _decisions(rows: Iterable[DecisionRow]) -> Iterable[Decision]:
+    for row in rows:
+        yield Decision(
+            id=row.id,
+            decided_at=row.decided_at,
+            study_instance_uid=row.study_instance_uid,
+            source_oid=row.source_oid,
+            destination_oid=row.destination_oid,
+            verdict=Verdict(Outcome(row.outcome), Reason(row.reason), tuple(json.loads(row.forms))),
+            consent_epoch=row.consent_epoch,
+            purpose=Purpose(row.purpose),
+            document_id=row.document_id,
+        )

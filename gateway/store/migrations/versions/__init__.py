@@ -1,0 +1,1 @@
+"""Each module one step of the schema."""
