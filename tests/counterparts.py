@@ -1,7 +1,7 @@
 """The real programs that tests talk to, and what a test needs of them.
 
-A test says `@pytest.mark.needs("orthanc", "dcmtk")` and asks `path("storescu")` for a program. Where a counterpart is
-missing the test skips, or fails with REQUIRE_REAL=1; `conftest.py` sees to that.
+A test says `@pytest.mark.needs("orthanc", "dcmtk")` and asks `path("storescu")` for a program. Where a
+counterpart is missing the test skips, or fails with REQUIRE_REAL=1; `conftest.py` sees to that.
 """
 
 import os
