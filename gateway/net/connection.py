@@ -55,6 +55,7 @@ class Connection:
         self._send_timeout_s = -1.0
         self._close_lock = threading.Lock()
         self._closed = False
+        self._woken = False
         tune(sock)
 
     def next_event(self, deadline: Deadline) -> Event:
@@ -133,9 +134,10 @@ class Connection:
                     self._sock.shutdown(socket.SHUT_RDWR)
 
     def wake(self) -> None:
-        """From any thread: end the owner's wait for input; it sees the connection closed by the peer."""
+        """From any thread: end the owner's wait for input with DeadlineExceeded. It can still send, not receive."""
         with self._close_lock:
             if not self._closed:
+                self._woken = True
                 with contextlib.suppress(OSError):
                     self._sock.shutdown(socket.SHUT_RD)
 
@@ -148,6 +150,8 @@ class Connection:
             raise DeadlineExceeded(f"{self.peer} sent nothing in the time it had") from error
         except OSError as error:
             raise ConnectionLost(f"the connection to {self.peer} broke: {error.strerror}") from error
+        if count == 0 and self._woken:
+            raise DeadlineExceeded(f"the wait for {self.peer} was ended")
         self.received_bytes += count
         self.association.received(count)
 

@@ -1,0 +1,1 @@
+"""What a DICOM peer may ask of us."""

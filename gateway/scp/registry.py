@@ -1,0 +1,33 @@
+"""The SOP classes offered to peers. The conformance statement's table is this module."""
+
+from collections.abc import Iterable
+
+from gateway.wire import uids
+
+_STORAGE_BESIDE_THE_ROOT = frozenset(
+    {
+        "1.2.840.10008.5.1.1.27",  # Stored Print, retired
+        "1.2.840.10008.5.1.4.34.1",  # RT Beams Delivery Instruction, trial
+        "1.2.840.10008.5.1.4.34.7",  # RT Beams Delivery Instruction
+        "1.2.840.10008.5.1.4.34.10",  # RT Brachy Application Setup Delivery Instruction
+        "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol
+        "1.2.840.10008.5.1.4.39.1",  # Color Palette
+        "1.2.840.10008.5.1.4.43.1",  # Generic Implant Template
+        "1.2.840.10008.5.1.4.44.1",  # Implant Assembly Template
+        "1.2.840.10008.5.1.4.45.1",  # Implant Template Group
+    }
+)
+"""Storage SOP classes that do not stand under the common root (PS3.4 Annexes B.5 and GG)."""
+
+
+class SOPClasses:
+    """Which abstract syntaxes are accepted; private storage classes only where the site names them."""
+
+    def __init__(self, private_storage: Iterable[str] = ()) -> None:
+        self._beside = _STORAGE_BESIDE_THE_ROOT | frozenset(private_storage)
+
+    def is_storage(self, uid: str) -> bool:
+        return uid.startswith(uids.STORAGE_ROOT) or uid in self._beside
+
+    def is_supported(self, uid: str) -> bool:
+        return uid == uids.VERIFICATION or self.is_storage(uid)

@@ -1,0 +1,147 @@
+"""Delivering one instance: decide again, send, and say how it ended. Failure is an outcome here, not an exception."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from gateway.domain.decision import Decision
+from gateway.domain.instance import content_of
+from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
+from gateway.errors import DecisionUnavailable, GatewayError, NetworkError, ProtocolError, SpoolCorrupt
+from gateway.net.connection import Connection
+from gateway.planning import Planner
+from gateway.store.spool import Spool
+from gateway.transfer.retry import RetryPolicy, is_delivered, is_transient
+from gateway.transfer.send import Sender, Sent
+from gateway.wire.status import words
+
+
+@dataclass(slots=True)
+class ActiveSends:
+    """The sends under way, so that a withdrawal can break them off. Safe to use from any thread."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _sends: dict[int, tuple[Delivery, Connection]] = field(default_factory=dict)
+
+    def begin(self, delivery: Delivery, connection: Connection) -> None:
+        with self._lock:
+            self._sends[delivery.id] = (delivery, connection)
+
+    def end(self, delivery: Delivery) -> None:
+        with self._lock:
+            self._sends.pop(delivery.id, None)
+
+    def break_off(self, may_go_on: Callable[[Delivery], bool]) -> int:
+        """Reset every send that may not go on; returns how many."""
+        with self._lock:
+            doomed = [connection for delivery, connection in self._sends.values() if not may_go_on(delivery)]
+            for connection in doomed:
+                connection.reset()
+        return len(doomed)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an attempt ended, and whether the association can carry another one."""
+
+    outcome: DeliveryOutcome
+    reusable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deliverer:
+    """Makes single attempts. Holds no state of its own; safe to use from any thread."""
+
+    planner: Planner
+    spool: Spool
+    retries: RetryPolicy
+    active: ActiveSends
+    clock: Callable[[], datetime]
+
+    def attempt(self, delivery: Delivery, sender: Sender, connection: Connection) -> Attempt:
+        """One attempt on an association that accepts the instance's SOP class and transfer syntax."""
+        self.active.begin(delivery, connection)
+        try:
+            if blocked := self.blocked(delivery):
+                return Attempt(blocked, reusable=True)
+            with self.spool.open(delivery.record_id) as reader:
+                return Attempt(self._answered(delivery, sender.send(delivery, reader)), reusable=True)
+        except DecisionUnavailable as error:
+            return Attempt(self.postponed(delivery, error, self.retries.first_retry_s), reusable=True)
+        except SpoolCorrupt as error:
+            return Attempt(self.failed(delivery, str(error)), reusable=False)
+        except (NetworkError, ProtocolError) as error:
+            return Attempt(self._broken(delivery, error), reusable=False)
+        finally:
+            self.active.end(delivery)
+
+    def decide(self, delivery: Delivery) -> Decision:
+        """May it go, as of now?
+
+        Raises:
+            DecisionUnavailable: nobody can say.
+        """
+        return self.planner.decide_delivery(
+            delivery.study_instance_uid,
+            delivery.patient,
+            delivery.source_oid,
+            delivery.destination_ae_title,
+            content_of(delivery.sop_class_uid),
+        )
+
+    def blocked(self, delivery: Delivery) -> DeliveryOutcome | None:
+        """The outcome of a delivery that may not go any more; None when it may."""
+        decision = self.decide(delivery)
+        if decision.verdict.permitted:
+            return None
+        return DeliveryOutcome(
+            delivery.id,
+            DeliveryState.BLOCKED_BY_CONSENT,
+            self.clock(),
+            detail=decision.verdict.reason,
+            counts_as_attempt=False,
+            decision=decision,
+        )
+
+    def failed(self, delivery: Delivery, detail: str, status: int | None = None) -> DeliveryOutcome:
+        """A failure that trying again would not mend."""
+        return DeliveryOutcome(delivery.id, DeliveryState.FAILED, self.clock(), status, detail)
+
+    def postponed(self, delivery: Delivery, error: GatewayError, delay_s: float) -> DeliveryOutcome:
+        """Not tried, through no fault of the instance; due again after `delay_s` seconds."""
+        now = self.clock()
+        return DeliveryOutcome(
+            delivery.id,
+            DeliveryState.QUEUED,
+            now,
+            detail=str(error),
+            counts_as_attempt=False,
+            due_at=now + timedelta(seconds=delay_s),
+        )
+
+    def _answered(self, delivery: Delivery, sent: Sent) -> DeliveryOutcome:
+        if is_delivered(sent.status):
+            detail = "" if sent.status == 0 else words(sent.status)
+            return DeliveryOutcome(
+                delivery.id, DeliveryState.COMPLETED, self.clock(), sent.status, detail, sent_sha256=sent.sha256
+            )
+        detail = f"{delivery.destination_ae_title} answered {words(sent.status)}"
+        if is_transient(sent.status):
+            return self._again(delivery, detail, sent.status)
+        return self.failed(delivery, detail, sent.status)
+
+    def _broken(self, delivery: Delivery, error: GatewayError) -> DeliveryOutcome:
+        """The association broke: by a withdrawal, or by a fault of the peer or the network."""
+        try:
+            return self.blocked(delivery) or self._again(delivery, str(error))
+        except DecisionUnavailable:
+            return self._again(delivery, str(error))
+
+    def _again(self, delivery: Delivery, detail: str, status: int | None = None) -> DeliveryOutcome:
+        attempts = delivery.attempts + 1
+        if attempts >= self.retries.attempt_count:
+            return self.failed(delivery, f"given up after {attempts} attempts: {detail}", status)
+        now = self.clock()
+        due_at = now + timedelta(seconds=self.retries.delay_s(attempts))
+        return DeliveryOutcome(delivery.id, DeliveryState.QUEUED, now, status, detail, due_at=due_at)

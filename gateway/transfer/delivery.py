@@ -1,0 +1,136 @@
+"""The delivery service: finds due work, claims it, and gives it to the pools of its destinations."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from gateway import log
+from gateway.domain.peer import ApplicationEntity
+from gateway.domain.transfer import Delivery, DeliveryOutcome
+from gateway.errors import ConnectFailed, DecisionUnavailable, StoreError
+from gateway.metrics import Metrics
+from gateway.planning import Authority
+from gateway.store.database import Database
+from gateway.store.index import mark_released, releasable_record_ids
+from gateway.store.queue import claim, destinations_with_work, finish
+from gateway.store.spool import Spool
+from gateway.store.writer import Writer
+from gateway.transfer.deliver import Deliverer
+from gateway.transfer.pool import Pool, PoolContext, PoolSettings
+
+POLL_S = 0.5
+"""How often work that became due by time alone is looked for; arrivals are told of at once."""
+
+SWEEP_S = 10.0
+"""How often delivered data sets past their retention are removed."""
+
+SWEEP_COUNT = 500
+"""Data sets removed per sweep and transaction, so that a sweep never holds the database for long."""
+
+
+class DeliveryService:
+    """Owns the pools. Starts one thread; pools start their own."""
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        spool: Spool,
+        authority: Authority,
+        deliverer: Deliverer,
+        settings: PoolSettings,
+        retention_s: float,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._spool = spool
+        self._authority = authority
+        self._deliverer = deliverer
+        self._retention = timedelta(seconds=retention_s)
+        self._clock = clock
+        self._pools: dict[str, Pool] = {}
+        self._context = PoolContext(settings, deliverer, metrics, self._finish, self._find_peer)
+        self._wake = threading.Event()
+        self._stopping = False
+        self._swept_at: datetime | None = None
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+        self._log = log.get(__name__)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def notify(self) -> None:
+        """From any thread: there may be new work."""
+        self._wake.set()
+
+    def enforce(self) -> None:
+        """From any thread: consent or participation changed; break off every send that may not go on."""
+        broken_off = self._deliverer.active.break_off(self._may_go_on)
+        if broken_off:
+            self._log.warning("sends_broken_off", count=broken_off)
+
+    def stop(self, timeout_s: float) -> None:
+        """Let the sends under way finish, up to `timeout_s` seconds; the rest is queued again."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        stoppers = [threading.Thread(target=pool.stop, args=(timeout_s,)) for pool in self._pools.values()]
+        for stopper in stoppers:
+            stopper.start()
+        for stopper in stoppers:
+            stopper.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait(POLL_S)
+            self._wake.clear()
+            try:
+                while not self._stopping and self._hand_out():
+                    pass
+                self._sweep()
+            except StoreError as error:
+                self._log.error("queue_unreadable", error=str(error))
+
+    def _hand_out(self) -> bool:
+        """Claim what there is room for; whether anything was claimed."""
+        with self._database.read() as session:
+            titles = destinations_with_work(session, self._clock())
+        claimed = False
+        for title in titles:
+            pool = self._pools.setdefault(title, Pool(title, self._context))
+            if room := pool.room:
+                deliveries = self._writer.write(lambda session, t=title, n=room: claim(session, t, self._clock(), n))
+                pool.add(deliveries)
+                claimed = claimed or bool(deliveries)
+        return claimed
+
+    def _finish(self, outcome: DeliveryOutcome) -> None:
+        future = self._writer.post(lambda session: finish(session, outcome))
+        future.add_done_callback(lambda _: self._wake.set())
+
+    def _find_peer(self, title: str) -> ApplicationEntity:
+        peer = self._authority.view().network.application_entities.get(title)
+        if peer is None:
+            raise ConnectFailed(f"AE title {title} is not registered any more; register it or remove its deliveries")
+        return peer
+
+    def _may_go_on(self, delivery: Delivery) -> bool:
+        try:
+            return self._deliverer.decide(delivery).verdict.permitted
+        except DecisionUnavailable:
+            return False
+
+    def _sweep(self) -> None:
+        """Remove data sets that were delivered everywhere longer than the retention ago."""
+        now = self._clock()
+        if self._swept_at is not None and now - self._swept_at < timedelta(seconds=SWEEP_S):
+            return
+        self._swept_at = now
+        with self._database.read() as session:
+            record_ids = releasable_record_ids(session, now - self._retention, SWEEP_COUNT)
+        if record_ids:
+            for record_id in self._writer.write(lambda session: mark_released(session, record_ids)):
+                self._spool.remove(record_id)

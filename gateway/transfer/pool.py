@@ -1,0 +1,244 @@
+"""A destination's pool of associations.
+
+Workers are started when there is work and end when there is none, so that no association is held idle: some
+archives (Orthanc) give each one of a handful of threads for as long as it is open. An association lasts
+while deliveries keep coming, and `linger_s` beyond.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from gateway import log
+from gateway.domain.peer import ApplicationEntity
+from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
+from gateway.errors import AssociationRejected, DecisionUnavailable, GatewayError, NetworkError
+from gateway.metrics import Metrics
+from gateway.net.connection import Connection
+from gateway.net.deadline import Deadline
+from gateway.net.dial import CONTEXT_LIMIT_COUNT, DialSettings, Proposal, dial, release
+from gateway.transfer.deliver import Deliverer
+from gateway.transfer.dispatch import Dispatch
+from gateway.transfer.send import Sender
+
+TRANSIENT_REJECTION = 2
+"""PS3.8 §9.3.4: the result field of A-ASSOCIATE-RJ, rejected-transient."""
+
+GOODBYE_TIMEOUT_S = 2.0
+"""How long a peer may take over A-RELEASE-RP or an A-ABORT; the deliveries do not depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How a destination is treated."""
+
+    association_count: int
+    linger_s: float
+    stall_timeout_s: float
+    response_timeout_s: float
+    dial: DialSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PoolContext:
+    """What a pool works with. `finish` enters an outcome in the ledger; `find_peer` names the destination now."""
+
+    settings: PoolSettings
+    deliverer: Deliverer
+    metrics: Metrics
+    finish: Callable[[DeliveryOutcome], None]
+    find_peer: Callable[[str], ApplicationEntity]
+
+
+class Pool:
+    """The deliveries of one destination that are in memory, and the workers that make them."""
+
+    def __init__(self, ae_title: str, context: PoolContext) -> None:
+        self.ae_title = ae_title
+        self._context = context
+        self._condition = threading.Condition()
+        self._dispatch = Dispatch()
+        self._proposals: dict[Proposal, None] = {}
+        self._workers: set[threading.Thread] = set()
+        self._association_count = context.settings.association_count
+        self._failures = 0
+        self._paused_until = 0.0
+        self._stopping = False
+        self._log = log.get(__name__).bind(destination=ae_title)
+
+    @property
+    def room(self) -> int:
+        """How many more deliveries should be claimed for it now: none while the destination is left in peace."""
+        with self._condition:
+            if self._stopping or monotonic() < self._paused_until:
+                return 0
+            return max(0, 16 * self._context.settings.association_count - len(self._dispatch))
+
+    def add(self, deliveries: list[Delivery]) -> None:
+        """Take claimed deliveries over; every one ends in an outcome."""
+        with self._condition:
+            for delivery in deliveries:
+                self._proposals.setdefault(Proposal(delivery.sop_class_uid, delivery.transfer_syntax_uid))
+            self._dispatch.add(deliveries)
+            self._condition.notify_all()
+            missing = min(self._association_count, len(self._dispatch)) - len(self._workers)
+            for _ in range(missing):
+                worker = threading.Thread(target=self._work, name=f"deliver {self.ae_title}", daemon=True)
+                self._workers.add(worker)
+                worker.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Let the sends under way finish, queue the rest again."""
+        with self._condition:
+            self._stopping = True
+            waiting = self._dispatch.give_up()
+            workers = list(self._workers)
+            self._condition.notify_all()
+        self._postpone(waiting, NetworkError("the gateway was stopped before it was sent"), 0.0)
+        deadline = Deadline.after(timeout_s)
+        for worker in workers:
+            worker.join(max(0.0, deadline.remaining_s))
+
+    def _work(self) -> None:
+        try:
+            _Worker(self, self._context).run()
+        except Exception as error:  # noqa: BLE001  # the outermost frame of the thread: the other workers go on
+            self._log.error("delivery_worker_failed", exc_info=error)
+        finally:
+            with self._condition:
+                self._workers.discard(threading.current_thread())
+
+    def take(self) -> Delivery | None:
+        """For a worker: the next delivery; None after `linger_s` without one, or when stopping."""
+        deadline = Deadline.after(self._context.settings.linger_s)
+        with self._condition:
+            while not self._stopping:
+                if delivery := self._dispatch.next():
+                    return delivery
+                if not self._condition.wait(max(0.0, deadline.remaining_s)) and deadline.remaining_s <= 0:
+                    return None
+            return None
+
+    def finish(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
+        """For a worker: an attempt ended."""
+        delivered = outcome.state is DeliveryState.COMPLETED
+        with self._condition:
+            self._dispatch.finished(delivery, delivered=delivered)
+            if delivered:
+                self._failures = 0
+            self._condition.notify_all()
+        self._context.finish(outcome)
+        self._context.metrics.instances_delivered.labels(self.ae_title, outcome.state).inc()
+        if delivered:
+            self._context.metrics.delivered_bytes.labels(self.ae_title).inc(delivery.data_bytes)
+        elif outcome.state is not DeliveryState.QUEUED:
+            self._log.warning("delivery_ended", record_id=delivery.record_id, state=outcome.state, detail=outcome.detail)
+
+    def proposals_for(self, delivery: Delivery) -> list[Proposal]:
+        """For a worker: what to propose on a new association; this delivery's pair first."""
+        own = Proposal(delivery.sop_class_uid, delivery.transfer_syntax_uid)
+        with self._condition:
+            others = [proposal for proposal in self._proposals if proposal != own]
+        return [own, *others][:CONTEXT_LIMIT_COUNT]
+
+    def unreachable(self, delivery: Delivery, error: GatewayError) -> None:
+        """For a worker: no association could be had. Fewer are tried, or the destination is left in peace a while."""
+        with self._condition:
+            self._dispatch.finished(delivery, delivered=False)
+            waiting = [delivery]
+            delay_s = 0.0
+            others = len(self._workers) - 1
+            if _is_busy(error) and others > 0:
+                self._association_count = max(1, self._association_count // 2)
+                self._log.info("fewer_associations", count=self._association_count)
+            else:
+                self._failures += 1
+                delay_s = self._context.deliverer.retries.delay_s(self._failures)
+                self._paused_until = monotonic() + delay_s
+                waiting += self._dispatch.give_up()
+                self._log.warning("destination_unreachable", error=str(error), retry_in_s=round(delay_s, 1))
+            self._condition.notify_all()
+        self._postpone(waiting, error, delay_s)
+
+    def _postpone(self, deliveries: list[Delivery], error: GatewayError, delay_s: float) -> None:
+        for delivery in deliveries:
+            self._context.finish(self._context.deliverer.postponed(delivery, error, delay_s))
+
+
+class _Worker:
+    """One association at a time, for as long as there are deliveries."""
+
+    def __init__(self, pool: Pool, context: PoolContext) -> None:
+        self._pool = pool
+        self._context = context
+        self._connection: Connection | None = None
+        self._sender: Sender | None = None
+
+    def run(self) -> None:
+        try:
+            while delivery := self._pool.take():
+                if not self._deliver(delivery):
+                    return
+        finally:
+            self._close(release)
+
+    def _deliver(self, delivery: Delivery) -> bool:
+        """One attempt; False when this worker had better end."""
+        outcome = self._blocked(delivery)
+        if outcome is None:
+            try:
+                connection, sender = self._association_for(delivery)
+            except GatewayError as error:
+                self._pool.unreachable(delivery, error)
+                return False
+            if not sender.accepts(delivery.sop_class_uid, delivery.transfer_syntax_uid):
+                outcome = self._not_accepted(delivery)
+            else:
+                attempt = self._context.deliverer.attempt(delivery, sender, connection)
+                outcome = attempt.outcome
+                if not attempt.reusable:
+                    self._close(_abort)
+        self._pool.finish(delivery, outcome)
+        return True
+
+    def _blocked(self, delivery: Delivery) -> DeliveryOutcome | None:
+        """Asked before a destination is even called: it shall not learn of what it may not have."""
+        try:
+            return self._context.deliverer.blocked(delivery)
+        except DecisionUnavailable as error:
+            deliverer = self._context.deliverer
+            return deliverer.postponed(delivery, error, deliverer.retries.first_retry_s)
+
+    def _association_for(self, delivery: Delivery) -> tuple[Connection, Sender]:
+        if self._sender and self._connection:
+            if self._sender.accepts(delivery.sop_class_uid, delivery.transfer_syntax_uid):
+                return self._connection, self._sender
+            self._close(release)
+        settings = self._context.settings
+        peer = self._context.find_peer(self._pool.ae_title)
+        self._connection = dial(peer, self._pool.proposals_for(delivery), settings.dial)
+        self._sender = Sender(self._connection, settings.stall_timeout_s, settings.response_timeout_s)
+        self._context.metrics.associations.labels("outbound", self._pool.ae_title).inc()
+        return self._connection, self._sender
+
+    def _not_accepted(self, delivery: Delivery) -> DeliveryOutcome:
+        detail = (
+            f"{self._pool.ae_title} does not accept SOP class {delivery.sop_class_uid} "
+            f"in transfer syntax {delivery.transfer_syntax_uid}"
+        )
+        return self._context.deliverer.failed(delivery, detail)
+
+    def _close(self, goodbye: Callable[[Connection, float], None]) -> None:
+        if self._connection is not None:
+            goodbye(self._connection, GOODBYE_TIMEOUT_S)
+            self._context.metrics.associations.labels("outbound", self._pool.ae_title).dec()
+        self._connection = self._sender = None
+
+
+def _abort(connection: Connection, timeout_s: float) -> None:
+    connection.abort(Deadline.after(timeout_s))
+
+
+def _is_busy(error: GatewayError) -> bool:
+    return isinstance(error, AssociationRejected) and error.result == TRANSIENT_REJECTION
