@@ -5,8 +5,6 @@ import re
 import subprocess
 from pathlib import Path, PurePosixPath
 
-import pytest
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "gateway"
 TESTS = REPOSITORY / "tests"
@@ -38,6 +36,9 @@ UNFINISHED = re.compile("TO" + "DO|FIX" + "ME|XX" + "X:|Not" + "ImplementedError
 REGISTRIES = re.compile(r"pypi\.o" + r"rg|pythonhosted\.o" + r"rg|debian\.o" + r"rg/debian|npmjs\.o" + "rg")
 """Package indexes: which one is used is each machine's own setting."""
 
+HIDDEN = re.compile(r"(^|/)(\.(?!ci/)|__pycache__/)")
+"""What is made in a checkout and no part of it: environments and caches."""
+
 MACHINE_PATHS = re.compile(r"(?<![\w.$})*])/(work|root|home/\w+|Users/\w+|tmp/w)/")
 """Absolute paths of somebody's machine."""
 
@@ -56,9 +57,14 @@ def tracked_files() -> list[Path]:
         text=True,
         check=False,
     )
-    if listing.returncode != 0:
-        pytest.skip("not a git checkout")
-    files = (REPOSITORY / line for line in listing.stdout.split("\0") if line)
+    if listing.returncode != 0:  # an unpacked copy without its history
+        files = (
+            path
+            for path in REPOSITORY.rglob("*")
+            if not HIDDEN.search(path.relative_to(REPOSITORY).as_posix())
+        )
+    else:
+        files = (REPOSITORY / line for line in listing.stdout.split("\0") if line)
     return [file for file in files if file.is_file()]
 
 
