@@ -1,0 +1,1 @@
+"""What an operator starts: real counterparts, test data, the demo."""

@@ -1,0 +1,1 @@
+"""What the gateway asks of others: their DICOM services and their archives' own interfaces."""
