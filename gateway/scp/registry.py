@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from gateway.wire import uids
+from gateway.wire.command import CEchoRQ, CEchoRSP, Command, CStoreRQ, CStoreRSP, OtherCommand, unrecognized_operation
+from gateway.wire.status import SOP_CLASS_NOT_SUPPORTED
 
 _STORAGE_BESIDE_THE_ROOT = frozenset(
     {
@@ -31,3 +33,19 @@ class SOPClasses:
 
     def is_supported(self, uid: str) -> bool:
         return uid == uids.VERIFICATION or self.is_storage(uid)
+
+
+def not_performed(command: CStoreRQ | CEchoRQ | OtherCommand) -> Command:
+    """The answer to a request that nobody here performs, or not on the presentation context it came on."""
+    match command:
+        case CStoreRQ():
+            return CStoreRSP(
+                command.message_id,
+                command.affected_sop_class_uid,
+                command.affected_sop_instance_uid,
+                SOP_CLASS_NOT_SUPPORTED,
+            )
+        case CEchoRQ():
+            return CEchoRSP(command.message_id, command.affected_sop_class_uid, SOP_CLASS_NOT_SUPPORTED)
+        case OtherCommand():
+            return unrecognized_operation(command)

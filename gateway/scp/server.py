@@ -19,11 +19,11 @@ from gateway.net.deadline import Deadline, Pace
 from gateway.planning import Authority
 from gateway.scp.admission import BUSY, NOT_NOW, admit
 from gateway.scp.echo import echo
-from gateway.scp.registry import SOPClasses
+from gateway.scp.registry import SOPClasses, not_performed
 from gateway.scp.store import Fragments, Store
 from gateway.wire import uids
 from gateway.wire.association import Association, Limits, Role
-from gateway.wire.command import CCancelRQ, CEchoRQ, Command, CStoreRQ, OtherCommand, unrecognized_operation
+from gateway.wire.command import CCancelRQ, CEchoRQ, Command, CStoreRQ, OtherCommand
 from gateway.wire.events import AssociateRequested, CommandReceived, DataReceived, Event, ReleaseRequested
 from gateway.wire.negotiation import negotiate, prefer_as_sent
 from gateway.wire.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserInformation
@@ -109,7 +109,7 @@ class AssociationServer:
         admitted = self._admit(request, address)
         deadline = Deadline.after(self.settings.associate_timeout_s)
         if isinstance(admitted, AssociateRJ):
-            self.metrics.associations_refused.labels(admitted.reason.name).inc()
+            self.metrics.associations_refused.labels(admitted.words).inc()
             log.get(__name__).warning("association_rejected", address=address, why=admitted.words)
             connection.send([connection.association.reject(admitted)], deadline)
             return
@@ -118,7 +118,7 @@ class AssociationServer:
         )
         association = _InboundAssociation(self, connection, admitted, arrival)
         if not self._enter(association):
-            self.metrics.associations_refused.labels(BUSY.reason.name).inc()
+            self.metrics.associations_refused.labels(BUSY.words).inc()
             log.get(__name__).warning("association_limit", ae_title=admitted.title, address=address)
             connection.send([connection.association.reject(BUSY)], deadline)
             return
@@ -228,18 +228,18 @@ class _InboundAssociation:
         context = self.connection.association.contexts[context_id]
         data = self._data_set() if command.has_data_set else iter(())
         match command:
-            case CEchoRQ() if context.abstract_syntax == uids.VERIFICATION:
-                response: Command = echo(command)
             case CStoreRQ() if self._server.sop_classes.is_storage(context.abstract_syntax):
-                response = self._server.store.store(
+                response: Command = self._server.store.store(
                     command, context.transfer_syntax, self.peer, self._arrival, data
                 )
+            case CEchoRQ() if context.abstract_syntax == uids.VERIFICATION:
+                response = echo(command)
             case CCancelRQ():
                 return  # what it would cancel has been answered already
-            case CEchoRQ() | CStoreRQ() | OtherCommand():
+            case CStoreRQ() | CEchoRQ() | OtherCommand(is_response=False):
                 for _ in data:
                     pass
-                response = unrecognized_operation(command)
+                response = not_performed(command)
             case _:
                 raise RemoteProtocolError("a response arrived where only requests can")
         self._send(self.connection.association.send_command(context_id, response))

@@ -66,6 +66,9 @@ TOO_LARGE = Answer(Result.UNAVAILABLE, OUT_OF_RESOURCES, "Instance larger than t
 UNAVAILABLE = Answer(Result.UNAVAILABLE, OUT_OF_RESOURCES, "Temporarily unable to store")
 MISMATCH = Answer(Result.MALFORMED, DATA_SET_DOES_NOT_MATCH, "SOP class or instance differs from the command")
 
+ODD_LENGTH = Answer(Result.MALFORMED, CANNOT_UNDERSTAND, "Data set of odd length")
+"""PS3.5 §7.1: no element has one, so no data set does, and nobody could be sent it."""
+
 
 def malformed(why: str) -> Answer:
     return Answer(Result.MALFORMED, CANNOT_UNDERSTAND, why)
@@ -151,6 +154,8 @@ class Store:
                 if writer.data_bytes > self.instance_limit_bytes:
                     return TOO_LARGE
                 writer.write(fragments)
+            if writer.data_bytes % 2:
+                return ODD_LENGTH
             record = self._record(writer, head, plan, arrival)
             writer.commit(record)
         finally:

@@ -11,9 +11,9 @@ from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
 from gateway.errors import DecisionUnavailable, GatewayError, NetworkError, ProtocolError, SpoolCorrupt
 from gateway.net.connection import Connection
 from gateway.planning import Planner
-from gateway.store.spool import Spool
+from gateway.store.spool import Spool, SpoolReader
 from gateway.transfer.retry import RetryPolicy, is_delivered, is_transient
-from gateway.transfer.send import Sender, Sent
+from gateway.transfer.send import Outgoing, Sender, Sent
 from gateway.wire.status import words
 
 
@@ -66,11 +66,11 @@ class Deliverer:
             if blocked := self.blocked(delivery):
                 return Attempt(blocked, reusable=True)
             with self.spool.open(delivery.record_id) as reader:
-                return Attempt(self._answered(delivery, sender.send(delivery, reader)), reusable=True)
+                return Attempt(self._answered(delivery, sender.send(_outgoing(delivery, reader))), reusable=True)
         except DecisionUnavailable as error:
             return Attempt(self.postponed(delivery, error, self.retries.first_retry_s), reusable=True)
         except SpoolCorrupt as error:
-            return Attempt(self.failed(delivery, str(error)), reusable=False)
+            return Attempt(self.failed(delivery, f"spool record {delivery.record_id}: {error}"), reusable=False)
         except (NetworkError, ProtocolError) as error:
             return Attempt(self._broken(delivery, error), reusable=False)
         finally:
@@ -145,3 +145,14 @@ class Deliverer:
         now = self.clock()
         due_at = now + timedelta(seconds=self.retries.delay_s(attempts))
         return DeliveryOutcome(delivery.id, DeliveryState.QUEUED, now, status, detail, due_at=due_at)
+
+
+def _outgoing(delivery: Delivery, reader: SpoolReader) -> Outgoing:
+    return Outgoing(
+        delivery.sop_class_uid,
+        delivery.sop_instance_uid,
+        delivery.transfer_syntax_uid,
+        delivery.data_bytes,
+        delivery.sha256,
+        reader,
+    )

@@ -21,6 +21,9 @@ from gateway.transfer.pool import Pool, PoolContext, PoolSettings
 POLL_S = 0.5
 """How often work that became due by time alone is looked for; arrivals are told of at once."""
 
+BREAK_OFF_GRACE_S = 2.0
+"""How long workers have to notice that their sends were broken off."""
+
 SWEEP_S = 10.0
 """How often delivered data sets past their retention are removed."""
 
@@ -82,13 +85,17 @@ class DeliveryService:
             stopper.start()
         for stopper in stoppers:
             stopper.join()
+        if broken_off := self._deliverer.active.break_off(lambda _: False):
+            self._log.warning("sends_broken_off", count=broken_off)
+            for pool in self._pools.values():
+                pool.stop(BREAK_OFF_GRACE_S)
 
     def _run(self) -> None:
         while not self._stopping:
             self._wake.wait(POLL_S)
             self._wake.clear()
             try:
-                while not self._stopping and self._hand_out():
+                while self._hand_out():
                     pass
                 self._sweep()
             except StoreError as error:
@@ -96,16 +103,21 @@ class DeliveryService:
 
     def _hand_out(self) -> bool:
         """Claim what there is room for; whether anything was claimed."""
+        if self._stopping:
+            return False
         with self._database.read() as session:
             titles = destinations_with_work(session, self._clock())
         claimed = False
         for title in titles:
             pool = self._pools.setdefault(title, Pool(title, self._context))
             if room := pool.room:
-                deliveries = self._writer.write(lambda session, t=title, n=room: claim(session, t, self._clock(), n))
-                pool.add(deliveries)
-                claimed = claimed or bool(deliveries)
+                claimed = self._claim(pool, room) or claimed
         return claimed
+
+    def _claim(self, pool: Pool, limit_count: int) -> bool:
+        deliveries = self._writer.write(lambda session: claim(session, pool.ae_title, self._clock(), limit_count))
+        pool.add(deliveries)
+        return bool(deliveries)
 
     def _finish(self, outcome: DeliveryOutcome) -> None:
         future = self._writer.post(lambda session: finish(session, outcome))

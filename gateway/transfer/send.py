@@ -4,14 +4,14 @@ The last fragment is withheld until the bytes read from the spool are known to h
 a record that rotted on disk never becomes an instance at the destination.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Protocol
 
-from gateway.domain.transfer import Delivery
-from gateway.errors import LocalProtocolError, RemoteProtocolError, SpoolCorrupt
+from gateway.errors import RemoteProtocolError, SpoolCorrupt
 from gateway.net.connection import Connection
 from gateway.net.deadline import Deadline
-from gateway.store.spool import SpoolReader
 from gateway.wire.command import CStoreRQ, CStoreRSP
 from gateway.wire.events import CommandReceived
 from gateway.wire.message import FragmentFrame
@@ -21,6 +21,26 @@ MEDIUM_PRIORITY = 0
 
 FRAME_CAPACITY_BYTES = 1 << 20
 """Sent with one system call; a CT image fits as a whole."""
+
+
+class DataSource(Protocol):
+    """Where the bytes of a data set are read from: a spool record, or a file."""
+
+    def read_into(self, slots: Sequence[memoryview], offset: int) -> int:
+        """Fill the slots in order from the data set at `offset`; returns the bytes read, 0 at its end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An instance to send. `sha256` is the digest its `data_bytes` bytes must have; None when nobody knows."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    data_bytes: int
+    sha256: str | None
+    source: DataSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +72,7 @@ class Sender:
         """Whether the peer took this SOP class in this transfer syntax when the association was made."""
         return (sop_class_uid, transfer_syntax_uid) in self._contexts
 
-    def send(self, delivery: Delivery, reader: SpoolReader) -> Sent:
+    def send(self, instance: Outgoing) -> Sent:
         """Send the instance and wait for the peer's status.
 
         Raises:
@@ -60,42 +80,30 @@ class Sender:
                 on it is not complete.
             NetworkError, RemoteProtocolError: the peer failed; whether it has the instance is not known.
         """
-        context_id = self._contexts[delivery.sop_class_uid, delivery.transfer_syntax_uid]
+        context_id = self._contexts[instance.sop_class_uid, instance.transfer_syntax_uid]
         self._message_id = self._message_id % 0xFFFF + 1
-        request = CStoreRQ(self._message_id, delivery.sop_class_uid, delivery.sop_instance_uid, MEDIUM_PRIORITY)
+        request = CStoreRQ(self._message_id, instance.sop_class_uid, instance.sop_instance_uid, MEDIUM_PRIORITY)
         command = self._connection.association.send_command(context_id, request)
-        digest = self._send_data_set(command, self._frame(context_id), delivery, reader)
+        digest = self._send_data_set(command, self._frame(context_id), instance)
         return self._response(digest)
 
-    def _send_data_set(
-        self, command: bytes, frame: FragmentFrame, delivery: Delivery, reader: SpoolReader
-    ) -> str:
+    def _send_data_set(self, command: bytes, frame: FragmentFrame, instance: Outgoing) -> str:
         digest = sha256()
         offset = 0
         pending: list[bytes | memoryview] = [command]
-        while offset < delivery.data_bytes:
-            wanted = min(frame.payload_bytes, delivery.data_bytes - offset)
-            self._fill(frame, reader, offset, wanted)
+        while offset < instance.data_bytes:
+            wanted = min(frame.payload_bytes, instance.data_bytes - offset)
+            _fill(frame, instance.source, offset, wanted)
             for slot in _first(frame.slots, wanted):
                 digest.update(slot)
             offset += wanted
-            last = offset == delivery.data_bytes
-            if last and digest.hexdigest() != delivery.sha256:
-                raise SpoolCorrupt(f"spool record {delivery.record_id} does not have the digest it arrived with")
+            last = offset == instance.data_bytes
+            if last and instance.sha256 not in (None, digest.hexdigest()):
+                raise SpoolCorrupt("the data set read from the spool does not have the digest it arrived with")
             pending.append(frame.framed(wanted, last=last))
             self._connection.send(pending, Deadline.after(self._stall_timeout_s))
             pending = []
         return digest.hexdigest()
-
-    def _fill(self, frame: FragmentFrame, reader: SpoolReader, offset: int, wanted: int) -> None:
-        """Read `wanted` bytes into the frame. A short read is followed by another; the end of the file is an error."""
-        slots = _first(frame.slots, wanted)
-        filled = 0
-        while filled < wanted:
-            count = reader.read_into(_skip(slots, filled), offset + filled)
-            if not count:
-                raise SpoolCorrupt(f"spool record {reader.record_id} is shorter than it says")
-            filled += count
 
     def _response(self, digest: str) -> Sent:
         event = self._connection.next_event(Deadline.after(self._response_timeout_s))
@@ -112,6 +120,17 @@ class Sender:
             association = self._connection.association
             self._frames = {context_id: association.fragment_frame(context_id, FRAME_CAPACITY_BYTES)}
         return self._frames[context_id]
+
+
+def _fill(frame: FragmentFrame, source: DataSource, offset: int, wanted: int) -> None:
+    """Read `wanted` bytes into the frame. A short read is followed by another; the end of the data is an error."""
+    slots = _first(frame.slots, wanted)
+    filled = 0
+    while filled < wanted:
+        count = source.read_into(_skip(slots, filled), offset + filled)
+        if not count:
+            raise SpoolCorrupt("a data set is shorter than its record says")
+        filled += count
 
 
 def _first(slots: tuple[memoryview, ...], count: int) -> list[memoryview]:

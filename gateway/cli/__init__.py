@@ -1,0 +1,63 @@
+"""Commands. Each is a few lines around a use case; exit codes mean the same everywhere (see `ExitCode`)."""
+
+import sys
+
+import typer
+
+from gateway import __version__
+from gateway.cli.common import ExitCode, say, tell
+from gateway.cli.consent import consent_app
+from gateway.cli.document import document_app
+from gateway.cli.network import ae_app, institution_app, route_app
+from gateway.cli.peers import echo_command, send_command
+from gateway.cli.serve import db_app, serve_command, status_command
+from gateway.cli.settings import config_app, init_command
+from gateway.cli.token import token_app
+from gateway.errors import GatewayError, InputError, NetworkError
+
+app = typer.Typer(
+    name="gateway",
+    help="Imaging exchange gateway: moves DICOM studies and their documents between institutions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("init")(init_command)
+app.command("serve")(serve_command)
+app.command("status")(status_command)
+app.command("echo")(echo_command)
+app.command("send")(send_command)
+for name, group in (
+    ("institution", institution_app),
+    ("ae", ae_app),
+    ("route", route_app),
+    ("consent", consent_app),
+    ("document", document_app),
+    ("token", token_app),
+    ("config", config_app),
+    ("db", db_app),
+):
+    app.add_typer(group, name=name)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    """Options before any command."""
+    if version:
+        say(f"imaging-exchange-gateway {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The console script: errors become one line and an exit code."""
+    try:
+        app()
+    except NetworkError as error:
+        tell(str(error))
+        sys.exit(ExitCode.UNREACHABLE)
+    except InputError as error:
+        tell(str(error))
+        sys.exit(ExitCode.USAGE)
+    except GatewayError as error:
+        tell(str(error))
+        sys.exit(ExitCode.FAILED)

@@ -1,0 +1,76 @@
+"""What every command shares: the node's settings and database, output for people and machines, exit codes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.app import open_database
+from gateway.cli.settings import ConfigOption, JsonOption, SetOption, load_or_exit
+from gateway.config import DEFAULT_FILE, Settings
+from gateway.store.database import Database
+
+__all__ = ["DEFAULT_FILE", "ConfigOption", "ExitCode", "JsonOption", "SetOption", "dump", "node", "say", "show", "tell"]
+
+
+class ExitCode(IntEnum):
+    """What a command's exit code means; the same for every verb."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+    DENIED = 4
+    UNREACHABLE = 5
+
+
+InstitutionOption = Annotated[
+    str, typer.Option("--institution", metavar="OID", help="OID of the institution, as registered.")
+]
+PatientOption = Annotated[
+    str, typer.Option("--patient", metavar="ID", help="The patient's id at that institution (Patient ID).")
+]
+
+
+@contextmanager
+def node(path: Path, assignments: list[str] | None = None) -> Iterator[tuple[Settings, Database]]:
+    """The node's settings and its open database."""
+    settings = load_or_exit(path, assignments)
+    database = open_database(settings)
+    try:
+        yield settings, database
+    finally:
+        database.close()
+
+
+
+def say(line: str) -> None:
+    """One line for people, on standard output."""
+    Console(highlight=False).print(line, markup=False, soft_wrap=True)
+
+
+def tell(line: str) -> None:
+    """One line for people, on standard error."""
+    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """A table for people; `empty` says what to do when there is nothing in it."""
+    if not rows:
+        say(empty)
+        return
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell), overflow="fold") for cell in row))
+    Console(highlight=False).print(table)
+
+
+def dump(data: Any) -> None:
+    """JSON for machines, on standard output."""
+    Console(highlight=False).print_json(data=data, ensure_ascii=False, default=str)

@@ -1,0 +1,179 @@
+"""`gateway institution|ae|route`: the network's objects. A running gateway follows within a quarter of a second."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.common import DEFAULT_FILE, ConfigOption, InstitutionOption, JsonOption, dump, node, say, show
+from gateway.domain.institution import Institution, ParticipationState
+from gateway.domain.peer import ApplicationEntity, ae_title
+from gateway.domain.transfer import Route
+from gateway.store.network import (
+    put_ae,
+    put_institution,
+    put_route,
+    read_network,
+    remove_ae,
+    remove_route,
+    set_institution_state,
+)
+
+institution_app = typer.Typer(help="Institutions that take part in the exchange.", no_args_is_help=True)
+ae_app = typer.Typer(help="DICOM application entities of the institutions.", no_args_is_help=True)
+route_app = typer.Typer(help="Where received instances go.", no_args_is_help=True)
+
+OidArgument = Annotated[str, typer.Argument(metavar="OID", help="For example 1.2.410.100110.10.12345678.")]
+TitleArgument = Annotated[str, typer.Argument(metavar="TITLE", help="AE title, up to 16 characters.")]
+
+
+@institution_app.command("add")
+def institution_add(
+    oid: OidArgument,
+    name: Annotated[str, typer.Argument(help="The institution's name.")],
+    config: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Register an institution, operating from now on, or change its name."""
+    institution = Institution(oid, name)
+    with node(config) as (_, database), database.write() as session:
+        put_institution(session, institution)
+    say(f"Registered {institution.name} ({institution.oid}).")
+
+
+@institution_app.command("suspend")
+def institution_suspend(oid: OidArgument, config: ConfigOption = DEFAULT_FILE) -> None:
+    """Stop every exchange with an institution at once."""
+    _set_state(oid, ParticipationState.SUSPENDED, config)
+
+
+@institution_app.command("resume")
+def institution_resume(oid: OidArgument, config: ConfigOption = DEFAULT_FILE) -> None:
+    """Let a suspended institution exchange again."""
+    _set_state(oid, ParticipationState.OPERATING, config)
+
+
+def _set_state(oid: str, state: ParticipationState, config: ConfigOption) -> None:
+    with node(config) as (_, database), database.write() as session:
+        set_institution_state(session, oid, state)
+    say(f"{oid} is {state}.")
+
+
+@institution_app.command("list")
+def institution_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
+    """All institutions."""
+    with node(config) as (_, database), database.read() as session:
+        institutions = list(read_network(session).institutions.values())
+    if json:
+        dump([{"oid": i.oid, "name": i.name, "state": i.state} for i in institutions])
+    else:
+        rows = [(i.oid, i.name, i.state) for i in institutions]
+        show(("OID", "Name", "State"), rows, empty="None yet. Register one with `gateway institution add OID NAME`.")
+
+
+@ae_app.command("add")
+def ae_add(
+    title: TitleArgument,
+    host: Annotated[str, typer.Argument(help="Where it listens: host name or address.")],
+    port: Annotated[int, typer.Argument(help="Where it listens: TCP port.")],
+    institution: InstitutionOption,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or network (CIDR) it may call from; repeatable. Not given: HOST, if an address."),
+    ] = None,
+    config: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Register an application entity, or change it."""
+    addresses = tuple(address or ([host] if _is_address(host) else []))
+    ae = ApplicationEntity(ae_title(title), institution, host, port, addresses)
+    with node(config) as (_, database), database.write() as session:
+        put_ae(session, ae)
+    say(f"Registered {ae}; it may call from {', '.join(ae.addresses) or 'nowhere (give --address)'}.")
+
+
+@ae_app.command("remove")
+def ae_remove(title: TitleArgument, config: ConfigOption = DEFAULT_FILE) -> None:
+    """Remove an application entity; its associations are refused from then on."""
+    with node(config) as (_, database), database.write() as session:
+        remove_ae(session, ae_title(title))
+    say(f"Removed {title}.")
+
+
+@ae_app.command("list")
+def ae_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
+    """All application entities."""
+    with node(config) as (_, database), database.read() as session:
+        aes = list(read_network(session).application_entities.values())
+    if json:
+        dump(
+            [
+                {
+                    "title": ae.title,
+                    "host": ae.host,
+                    "port": ae.port,
+                    "institution_oid": ae.institution_oid,
+                    "addresses": ae.addresses,
+                }
+                for ae in aes
+            ]
+        )
+    else:
+        rows = [(ae.title, ae.host, ae.port, ae.institution_oid, ", ".join(ae.addresses)) for ae in aes]
+        columns = ("Title", "Host", "Port", "Institution", "May call from")
+        show(columns, rows, empty="None yet. Register one with `gateway ae add TITLE HOST PORT --institution OID`.")
+
+
+@route_app.command("add")
+def route_add(
+    name: Annotated[str, typer.Argument(help="A name for the route.")],
+    to: Annotated[str, typer.Option(metavar="TITLE", help="AE title of the destination.")],
+    calling: Annotated[
+        str | None, typer.Option(metavar="TITLE", help="Only what this AE title sends. Not given: from all.")
+    ] = None,
+    called: Annotated[
+        str | None, typer.Option(metavar="TITLE", help="Only what is addressed to this AE title. Not given: to any.")
+    ] = None,
+    config: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Add a route, or change it. A route only says where; whether it may go is decided for each study."""
+    route = Route(name, ae_title(to), ae_title(calling) if calling else None, ae_title(called) if called else None)
+    with node(config) as (_, database), database.write() as session:
+        put_route(session, route)
+    say(f"Route {name}: from {route.calling_ae_title or 'any'} to {route.destination_ae_title}.")
+
+
+@route_app.command("remove")
+def route_remove(
+    name: Annotated[str, typer.Argument(help="The route's name.")], config: ConfigOption = DEFAULT_FILE
+) -> None:
+    """Remove a route; what is queued already still goes."""
+    with node(config) as (_, database), database.write() as session:
+        remove_route(session, name)
+    say(f"Removed route {name}.")
+
+
+@route_app.command("list")
+def route_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
+    """All routes."""
+    with node(config) as (_, database), database.read() as session:
+        routes = read_network(session).routes
+    if json:
+        dump(
+            [
+                {
+                    "name": r.name,
+                    "calling_ae_title": r.calling_ae_title,
+                    "called_ae_title": r.called_ae_title,
+                    "destination_ae_title": r.destination_ae_title,
+                }
+                for r in routes
+            ]
+        )
+    else:
+        rows = [
+            (r.name, r.calling_ae_title or "any", r.called_ae_title or "any", r.destination_ae_title) for r in routes
+        ]
+        columns = ("Name", "Calling AE title", "Called AE title", "Destination")
+        show(columns, rows, empty="None yet. Add one with `gateway route add NAME --to TITLE`.")
+
+
+def _is_address(host: str) -> bool:
+    return all(part.isdigit() for part in host.split(".")) or ":" in host

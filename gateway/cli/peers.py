@@ -1,0 +1,112 @@
+"""`gateway echo|send`: talk to a peer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
+
+from gateway.app import dial_settings
+from gateway.cli.common import DEFAULT_FILE, ConfigOption, ExitCode, JsonOption, dump, node, say, tell
+from gateway.cli.settings import load_or_exit
+from gateway.config import Settings
+from gateway.domain.peer import ApplicationEntity, ae_title
+from gateway.errors import NotFound
+from gateway.net.dial import DialSettings
+from gateway.ops.send import SendResult, dicom_files, echo, send_files
+from gateway.store.network import read_network
+from gateway.wire.status import NOT_AUTHORIZED
+
+PeerArgument = Annotated[
+    str, typer.Argument(metavar="PEER", help="A registered AE title, or TITLE@HOST:PORT for any other.")
+]
+CallingOption = Annotated[
+    str | None, typer.Option("--aet", metavar="TITLE", help="Calling AE title. Not given: this node's own.")
+]
+
+
+def echo_command(
+    peer: PeerArgument,
+    aet: CallingOption = None,
+    config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
+) -> None:
+    """Ask a peer whether it is there (C-ECHO)."""
+    ae, settings = _peer(peer, aet, config)
+    seconds = echo(ae, settings)
+    if json:
+        dump({"peer": str(ae), "seconds": round(seconds, 6)})
+    else:
+        say(f"{ae} answered in {seconds * 1000:.1f} ms.")
+
+
+def send_command(
+    peer: PeerArgument,
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", exists=True, help="What to send.")],
+    aet: CallingOption = None,
+    config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
+) -> None:
+    """Send DICOM files to a peer (C-STORE)."""
+    files = dicom_files(paths)
+    ae, settings = _peer(peer, aet, config)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TransferSpeedColumn())
+    with Progress(*columns, disable=json) as progress:
+        task = progress.add_task(f"to {ae}", total=len(files))
+        results = send_files(ae, files, settings, lambda _: progress.advance(task))
+    delivered = [result for result in results if result.delivered]
+    if json:
+        dump(
+            {
+                "peer": str(ae),
+                "sent": len(delivered),
+                "of": len(results),
+                "failures": [
+                    {"file": r.file.path.name, "status": r.status, "detail": r.detail}
+                    for r in results
+                    if not r.delivered
+                ],
+            }
+        )
+    else:
+        say(f"{len(delivered)} of {len(results)} instances accepted by {ae}.")
+        for detail in dict.fromkeys(result.detail for result in results if not result.delivered):
+            tell(f"  {detail}")
+    raise typer.Exit(_exit_code(results))
+
+
+def _exit_code(results: list[SendResult]) -> ExitCode:
+    delivered = sum(result.delivered for result in results)
+    if delivered == len(results):
+        return ExitCode.OK
+    if delivered:
+        return ExitCode.PARTIAL
+    if any(result.status == NOT_AUTHORIZED for result in results):
+        return ExitCode.DENIED
+    return ExitCode.FAILED
+
+
+def _peer(text: str, aet: str | None, config: Path) -> tuple[ApplicationEntity, DialSettings]:
+    if "@" in text:
+        settings = load_or_exit(config) if config.exists() else Settings()
+        return _parsed(text), _calling(settings, aet)
+    with node(config) as (settings, database), database.read() as session:
+        ae = read_network(session).application_entities.get(ae_title(text))
+    if ae is None:
+        raise NotFound(f"AE title {text} is not registered; name it as TITLE@HOST:PORT or register it with `gateway ae add`")
+    return ae, _calling(settings, aet)
+
+
+def _parsed(text: str) -> ApplicationEntity:
+    title, _, place = text.partition("@")
+    host, _, port = place.rpartition(":")
+    if not port.isdigit():
+        raise typer.BadParameter("expected TITLE@HOST:PORT", param_hint="PEER")
+    return ApplicationEntity(ae_title(title), "", host.strip("[]"), int(port))
+
+
+def _calling(settings: Settings, aet: str | None) -> DialSettings:
+    own = dial_settings(settings)
+    if aet is None:
+        return own
+    return DialSettings(ae_title(aet), own.connect_timeout_s, own.associate_timeout_s, own.response_timeout_s)

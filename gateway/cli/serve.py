@@ -1,0 +1,84 @@
+"""`gateway serve`, `gateway status` and `gateway db`: the node itself."""
+
+import shutil
+import signal
+import threading
+from types import FrameType
+
+import typer
+
+from gateway import log
+from gateway.app import Gateway, open_database
+from gateway.cli.common import DEFAULT_FILE, ConfigOption, JsonOption, SetOption, dump, node, say, show
+from gateway.cli.settings import load_or_exit
+from gateway.domain.transfer import DeliveryState
+from gateway.store.database import Database
+from gateway.store.migrate import upgrade
+from gateway.store.queue import destination_statuses
+
+db_app = typer.Typer(help="The node's database.", no_args_is_help=True)
+
+
+def serve_command(config: ConfigOption = DEFAULT_FILE, assignments: SetOption = None) -> None:
+    """Run the node: DICOM listener, deliveries and REST. SIGTERM or Ctrl-C drains and stops it."""
+    settings = load_or_exit(config, assignments)
+    log.configure(settings.log.level, settings.log.format)
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    gateway = Gateway(settings)
+    gateway.start()
+    stop.wait()
+    gateway.stop()
+
+
+def status_command(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
+    """What is on its way to whom, from the ledger; works whether the node runs or not."""
+    with node(config) as (settings, database), database.read() as session:
+        destinations = destination_statuses(session)
+        folder = settings.spool_dir if settings.spool_dir.exists() else settings.node.state_dir
+        free_bytes = shutil.disk_usage(folder).free
+    if json:
+        dump(
+            {
+                "spool_free_bytes": free_bytes,
+                "destinations": [
+                    {
+                        "ae_title": d.destination_ae_title,
+                        "deliveries": {state.value: d.counts.get(state, 0) for state in DeliveryState},
+                        "oldest_waiting": d.oldest_waiting.isoformat() if d.oldest_waiting else None,
+                        "latest_detail": d.latest_detail,
+                    }
+                    for d in destinations
+                ],
+            }
+        )
+        return
+    rows = [
+        (
+            d.destination_ae_title,
+            *(d.counts.get(state, 0) for state in DeliveryState),
+            d.oldest_waiting.isoformat(timespec="seconds") if d.oldest_waiting else "",
+            d.latest_detail,
+        )
+        for d in destinations
+    ]
+    columns = ("Destination", "Queued", "Active", "Completed", "Failed", "Blocked", "Oldest waiting", "Latest trouble")
+    show(columns, rows, empty="Nothing has been sent through this node yet.")
+    say(f"Free space for the spool: {free_bytes / 2**30:.1f} GiB")
+
+
+@db_app.command("upgrade")
+def db_upgrade(config: ConfigOption = DEFAULT_FILE) -> None:
+    """Bring the database to this version's schema. Stop the node and make a backup first."""
+    settings = load_or_exit(config)
+    settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.database_url, settings.database.busy_timeout_s)
+    upgrade(database)
+    database.close()
+    open_database(settings).close()
+    say("The database has the schema of this version.")
