@@ -5,8 +5,9 @@
         while (event := association.next_event()) is not None:
             ...
 
-Every received PDU and every primitive goes through the state table in `states`. What a peer can make us hold before
-the association is established is `INITIAL_BUFFER_BYTES` and one A-ASSOCIATE PDU as far as it has arrived.
+Every received PDU and every primitive goes through the state table in `states`. What a peer can make us hold
+before the association is established is `INITIAL_BUFFER_BYTES` and one A-ASSOCIATE PDU as far as it has
+arrived.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.wire import command as commands
 from gateway.wire import message, pdu
+from gateway.wire.codes import AbortReason
 from gateway.wire.command import Command
 from gateway.wire.events import (
     Aborted,
@@ -29,7 +31,7 @@ from gateway.wire.events import (
     ReleaseRequested,
     TransportClosed,
 )
-from gateway.wire.items import AbortReason, invalid
+from gateway.wire.items import invalid
 from gateway.wire.message import FRAME_CAPACITY_BYTES, FragmentFrame
 from gateway.wire.negotiation import AcceptedContext, accepted_contexts
 from gateway.wire.pdu import PDU_HEADER_BYTES, AbortSource, AssociateAC, AssociateRJ, AssociateRQ, PDUType
@@ -40,7 +42,7 @@ INITIAL_BUFFER_BYTES = 4 * 1024
 """Receive buffer until the association is established: an A-ASSOCIATE PDU fits in a few of them."""
 
 SHORT_BODY_BYTES = 4
-"""Length of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT after the header (PS3.8 §9.3.4 to §9.3.8)."""
+"""Of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT after the header (PS3.8 §9.3.4 to §9.3.8)."""
 
 _HEADER = Struct(">BxI")
 
@@ -89,10 +91,10 @@ DEFAULT_LIMITS = Limits()
 
 
 class Association:
-    """The upper layer of one association; the caller owns the transport and the clock, and one thread owns this.
+    """The upper layer of one association. The caller owns transport and clock; one thread owns this object.
 
-    A requestor is created when the transport connection stands, and begins with `request`. An acceptor is created when
-    a connection has come in, and waits for `AssociateRequested`.
+    A requestor is created when the transport connection stands, and begins with `request`. An acceptor is
+    created when a connection has come in, and waits for `AssociateRequested`.
     """
 
     def __init__(self, role: Role, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -165,7 +167,7 @@ class Association:
         return self._buffer[pending:]
 
     def received(self, count: int) -> None:
-        """`count` bytes were placed at the beginning of `receive_buffer()`; 0 says the peer closed the transport."""
+        """`count` bytes were put at the start of `receive_buffer()`; 0 says the peer closed the transport."""
         if not 0 <= count <= len(self._buffer) - self._end:
             raise LocalProtocolError(f"{count} bytes cannot have been received")
         self._end += count
@@ -177,7 +179,8 @@ class Association:
         """The next event in the bytes received; None when more bytes are needed or the association is over.
 
         Raises:
-            RemoteProtocolError: the peer broke a rule. The caller sends `protocol_abort(error)`; until then every
+            RemoteProtocolError: the peer broke a rule. The caller sends `protocol_abort(error)`; until then
+            every
                 further call raises the same error.
         """
         if self._state in _OVER:
@@ -204,14 +207,11 @@ class Association:
         return encoded
 
     def accept(self, response: AssociateAC) -> bytes:
-        """A-ASSOCIATE response (accept): the bytes to send. Its contexts come from `negotiation.negotiate`."""
+        """A-ASSOCIATE response (accept): the bytes to send. `negotiation.negotiate` makes its contexts."""
         self._check_advertised(response.user_information.maximum_length)
         encoded = response.encode()
-        request = self._request
-        if request is None:
-            raise LocalProtocolError("nothing to accept")
         try:
-            contexts = accepted_contexts(request, response)
+            contexts = accepted_contexts(self._proposal(), response)
         except RemoteProtocolError as error:
             raise LocalProtocolError(str(error)) from None
         self._apply(ProtocolEvent.ASSOCIATE_RESPONSE_ACCEPT)
@@ -242,24 +242,24 @@ class Association:
     def respond_release(self) -> bytes:
         """A-RELEASE response: the bytes to send.
 
-        When both sides asked at once, the requestor responds to `ReleaseRequested` immediately, the acceptor only after
-        its own `ReleaseCompleted` (PS3.8 §9.2, states 9 to 12).
+        When both sides asked at once, the requestor responds to `ReleaseRequested` immediately, the acceptor
+        only after its own `ReleaseCompleted` (PS3.8 §9.2, states 9 to 12).
         """
         self._apply(ProtocolEvent.RELEASE_RESPONSE)
         return pdu.ReleaseRP().encode()
 
     def abort(self, source: AbortSource = AbortSource.SERVICE_USER, reason: int = 0) -> bytes:
-        """A-ABORT request: the bytes to send; empty where there is no association to abort, so it is safe to repeat."""
+        """A-ABORT request: the bytes to send; empty where there is nothing to abort, so repeat it freely."""
         if (self._state, ProtocolEvent.ABORT_REQUEST) not in TRANSITIONS:
             return b""
         self._apply(ProtocolEvent.ABORT_REQUEST)
         return b"" if self.is_closed else pdu.Abort(source, reason).encode()
 
     def protocol_abort(self, error: RemoteProtocolError) -> bytes:
-        """A-ABORT by the service provider with the reason of `error`: the bytes to send; empty when all is over.
+        """A-ABORT by the service provider, with the reason of `error`: the bytes to send, empty when over.
 
-        Before A-ASSOCIATE-RQ the table wants the service user as source; the provider is named there too, because only
-        then the reason counts.
+        Before A-ASSOCIATE-RQ the table wants the service user as source; the provider is named there too,
+        because only then the reason counts.
         """
         if self._state in _OVER or (self._state, ProtocolEvent.INVALID_PDU) not in TRANSITIONS:
             return b""
@@ -267,7 +267,7 @@ class Association:
         return pdu.Abort(AbortSource.SERVICE_PROVIDER, error.reason & 0xFF).encode()
 
     def artim_expired(self) -> None:
-        """The ARTIM time has passed while `artim_running`: the association is closed, and so is the transport then."""
+        """The ARTIM time has passed while `artim_running`: the association is over."""
         self._apply(ProtocolEvent.ARTIM_EXPIRED)
 
     def _apply(self, event: ProtocolEvent) -> None:
@@ -286,7 +286,7 @@ class Association:
         self._settle()
 
     def _settle(self) -> None:
-        """Once the association is over its bytes are dropped, and the end of the transport is taken note of."""
+        """Once the association is over, bytes are dropped and the end of the transport is taken note of."""
         if self._state in _OVER:
             self._start = self._end = 0
             if self._is_transport_closed and self._state is State.AWAITING_TRANSPORT_CLOSE:
@@ -295,7 +295,7 @@ class Association:
     def _check_advertised(self, maximum_length: int) -> None:
         if not message.SMALLEST_MAXIMUM_LENGTH <= maximum_length <= self._limits.maximum_length:
             raise LocalProtocolError(
-                f"maximum length {maximum_length} advertised, but {self._limits.maximum_length} bytes is the limit"
+                f"maximum length {maximum_length} advertised, the limit is {self._limits.maximum_length}"
             )
 
     def _check_sending(self, context_id: int) -> None:
@@ -303,6 +303,11 @@ class Association:
             raise LocalProtocolError(f"no data can be sent in state {self._state.value} {self._state.name}")
         if context_id not in self._contexts:
             raise LocalProtocolError(f"presentation context {context_id} was not accepted")
+
+    def _proposal(self) -> AssociateRQ:
+        if self._request is None:
+            raise LocalProtocolError("no A-ASSOCIATE-RQ has been sent or received")
+        return self._request
 
     def _establish(self, contexts: dict[int, AcceptedContext]) -> None:
         self._contexts = MappingProxyType(contexts)
@@ -369,9 +374,8 @@ class Association:
                 self._request = received
                 event = AssociateRequested(received)
             case AssociateAC():
-                assert self._request is not None, "only a requestor's state takes A-ASSOCIATE-AC"
                 self._take_peer_maximum_length(received.user_information.maximum_length)
-                self._establish(accepted_contexts(self._request, received))
+                self._establish(accepted_contexts(self._proposal(), received))
                 event = AssociateAccepted(received)
             case AssociateRJ():
                 event = AssociateRejected(received)

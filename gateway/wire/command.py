@@ -1,7 +1,7 @@
 """Command sets of DIMSE messages (PS3.7 §9.3, §10.3, Annex E): Implicit VR Little Endian, group 0000 only.
 
-One table says which element holds which field of which command; `encode` and `decode` follow it. Commands without a
-type of their own are `OtherCommand`, so that a server can answer what it does not do.
+One table says which element holds which field of which command; `encode` and `decode` follow it. Commands
+without a type of their own are `OtherCommand`, so that a server can answer what it does not do.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,8 @@ from typing import Any
 
 from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.wire import status
-from gateway.wire.items import AbortReason, invalid
+from gateway.wire.codes import AbortReason
+from gateway.wire.items import invalid
 from gateway.wire.uids import is_uid_text
 
 COMMAND_LIMIT_BYTES = 16 * 1024
@@ -146,8 +147,8 @@ class CCancelRQ:
 class OtherCommand:
     """Any other command of PS3.7 Table E.1-1.
 
-    `message_id` is the Message ID of a request, and the Message ID Being Responded To of a response, which also has a
-    `status`. `elements` holds all further elements as (tag, raw value) in ascending order.
+    `message_id` is the Message ID of a request, and the Message ID Being Responded To of a response, which
+    also has a `status`. `elements` holds all further elements as (tag, raw value) in ascending order.
     """
 
     command_field: int
@@ -167,6 +168,7 @@ Command = CEchoRQ | CEchoRSP | CStoreRQ | CStoreRSP | CCancelRQ | OtherCommand
 
 _ELEMENT_HEADER = Struct("<HHI")
 _US = Struct("<H")
+_LARGEST_US = 0xFFFF
 _UL = Struct("<I")
 
 
@@ -201,7 +203,7 @@ def _decode_uid(value: bytes) -> str | None:
 
 
 def _encode_us(number: int) -> bytes:
-    if not 0 <= number <= 0xFFFF:
+    if not 0 <= number <= _LARGEST_US:
         raise LocalProtocolError(f"not a 16 bit number: {number}")
     return _US.pack(number)
 
@@ -226,7 +228,8 @@ def _encode_text(limit: int) -> Callable[[str], bytes]:
 
 def _decode_text(limit: int) -> Callable[[bytes], str | None]:
     def decode_text(value: bytes) -> str | None:
-        # Informative, in whatever repertoire the peer speaks: cut and made printable, never a reason to refuse.
+        # Informative, in whatever repertoire the peer speaks: cut and made printable, never a reason to
+        # refuse.
         text = value[:limit].decode("latin-1")
         return "".join(c if c.isprintable() else " " for c in text).strip(" ") or None
 
@@ -363,14 +366,19 @@ def decode(command_set: bytes | bytearray | memoryview) -> Command:
     return command
 
 
-def unrecognized_operation(command: OtherCommand) -> OtherCommand:
-    """The response 0x0211 to a request nobody here performs (PS3.7 §C.5.24).
+def unrecognized_operation(command: CEchoRQ | CStoreRQ | OtherCommand) -> Command:
+    """The response 0x0211 to a request that is not performed on its presentation context (PS3.7 §C.5.24).
 
     Raises:
-        LocalProtocolError: `command` is a response itself.
+        RemoteProtocolError: `command` is a response, and none is awaited where requests are answered.
     """
+    match command:
+        case CEchoRQ(message_id, sop_class_uid):
+            return CEchoRSP(message_id, sop_class_uid, status.UNRECOGNIZED_OPERATION)
+        case CStoreRQ(message_id, sop_class_uid, sop_instance_uid):
+            return CStoreRSP(message_id, sop_class_uid, sop_instance_uid, status.UNRECOGNIZED_OPERATION)
     if command.is_response:
-        raise LocalProtocolError("a response is not answered")
+        raise RemoteProtocolError("a response that answers no request", AbortReason.UNEXPECTED_PARAMETER)
     raw = dict(command.elements)
     requested_class = raw.get(Tag.REQUESTED_SOP_CLASS_UID)
     instance = raw.get(Tag.AFFECTED_SOP_INSTANCE_UID, raw.get(Tag.REQUESTED_SOP_INSTANCE_UID))

@@ -1,4 +1,4 @@
-"""What an `Association` reports: each received PDU, or piece of a message, as one value (PS3.8 §7, PS3.7 §6.3)."""
+"""What an `Association` reports: each PDU, or piece of a message, as a value (PS3.8 §7, PS3.7 §6.3)."""
 
 from dataclasses import dataclass
 
@@ -39,8 +39,8 @@ class CommandReceived:
 class DataReceived:
     """A piece of a data set, as views into the receive buffer: valid until the next `receive_buffer()`.
 
-    Pieces end where the bytes received so far end, so a fragment may have an odd length. `last` is set once in a
-    message, possibly with no fragments.
+    Pieces end where the bytes received so far end, so a fragment may have an odd length. `last` is set once
+    in a message, possibly with no fragments.
     """
 
     context_id: int

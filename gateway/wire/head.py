@@ -1,7 +1,8 @@
-"""The head of a data set, read while it arrives (PS3.5 §7): the elements before the bulk, nothing of what follows.
+"""The head of a data set, the elements before the bulk, read while it arrives (PS3.5 §7).
 
-`HeadWalker` takes the fragments of a data set as they come, keeps the raw values of a few wanted top-level elements and
-steps over everything else by its length. It stops at the first tag past `until` and always before group 7FE0.
+`HeadWalker` takes the fragments of a data set as they come, keeps the raw values of a few wanted top-level
+elements and steps over everything else by its length. It stops at the first tag past `until` and always
+before group 7FE0.
 """
 
 import zlib
@@ -10,7 +11,7 @@ from enum import IntEnum
 from struct import Struct
 
 from gateway.errors import LimitExceeded, MalformedDataSet
-from gateway.wire.items import AbortReason
+from gateway.wire.codes import AbortReason
 from gateway.wire.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
@@ -20,7 +21,7 @@ from gateway.wire.uids import (
 )
 
 HEAD_LIMIT_BYTES = 256 * 1024
-"""Bytes walked before `until`, stepped-over values included: whoever decides on the head holds that much. Seen: 88 KB."""
+"""Bytes before `until`, stepped-over values too: whoever decides on the head holds them. Seen: 88 KB."""
 
 WANTED_VALUE_LIMIT_BYTES = 4 * 1024
 """Bytes of one wanted value; identifiers, dates and names are far below."""
@@ -32,7 +33,10 @@ INFLATE_CHUNK_BYTES = 16 * 1024
 """Bytes inflated at a time, so that a small deflated fragment cannot become a large buffer."""
 
 _STANDARD_ROOT = "1.2.840.10008.1.2"
-_NOT_DATA_SETS = ("1.2.840.10008.1.2.6.", "1.2.840.10008.1.2.7.")  # MIME, XML and SMPTE ST 2110 are other formats
+_NOT_DATA_SETS = (
+    "1.2.840.10008.1.2.6.",
+    "1.2.840.10008.1.2.7.",
+)  # MIME, XML and SMPTE ST 2110 are other formats
 _DEFLATED = frozenset({DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, JPIP_REFERENCED_DEFLATE, JPIP_HTJ2K_REFERENCED_DEFLATE})
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -45,10 +49,7 @@ _HEADER_BYTES = 8
 _LONG_HEADER_BYTES = 12
 
 # PS3.5 §7.1.2: every value representation not in this list has a 32 bit length.
-_SHORT_VRS = frozenset(
-    vr.encode("ascii")
-    for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
-)
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED_LENGTH_VRS = frozenset({b"SQ", b"UN", b"OB", b"OW"})
 
 
@@ -84,7 +85,7 @@ class _Level:
 
 
 def can_read_head(transfer_syntax: str) -> bool:
-    """Whether `HeadWalker` knows how data sets in this transfer syntax are written: all of the standard, no private."""
+    """Whether data sets in this transfer syntax can be walked: in all of the standard's, in no private one."""
     if transfer_syntax.startswith(_NOT_DATA_SETS):
         return False
     return transfer_syntax == _STANDARD_ROOT or transfer_syntax.startswith(_STANDARD_ROOT + ".")
@@ -94,6 +95,10 @@ def _encoding_of(transfer_syntax: str) -> _Encoding:
     # All that is not one of these two is Explicit VR Little Endian, encapsulated or not (PS3.5 Annex A).
     encodings = {IMPLICIT_VR_LITTLE_ENDIAN: _IMPLICIT_LE, EXPLICIT_VR_BIG_ENDIAN: _EXPLICIT_BE}
     return encodings.get(transfer_syntax, _EXPLICIT_LE)
+
+
+def _words(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 class HeadWalker:
@@ -137,7 +142,8 @@ class HeadWalker:
 
         Raises:
             MalformedDataSet: the bytes are no data set of this transfer syntax.
-            LimitExceeded: `until` is further than `limit_bytes` away, or a wanted value or a nesting beyond its limit.
+            LimitExceeded: `until` is further than `limit_bytes` away, or a wanted value or a nesting beyond
+            its limit.
         """
         if self._inflater is None:
             self._walk(memoryview(fragment))
@@ -187,7 +193,7 @@ class HeadWalker:
 
     def _too_long(self) -> LimitExceeded:
         return LimitExceeded(
-            f"({self._until >> 16:04X},{self._until & 0xFFFF:04X}) is not within the first {self._limit_bytes} bytes",
+            f"{_words(self._until)} is not within the first {self._limit_bytes} bytes",
             AbortReason.INVALID,
         )
 
@@ -249,7 +255,7 @@ class HeadWalker:
     def _gather_value(self, tag: int, length: int) -> None:
         if length > WANTED_VALUE_LIMIT_BYTES:
             raise LimitExceeded(
-                f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is longer than {WANTED_VALUE_LIMIT_BYTES} bytes",
+                f"{_words(tag)} is longer than {WANTED_VALUE_LIMIT_BYTES} bytes",
                 AbortReason.INVALID,
             )
         if length == 0:
@@ -264,7 +270,8 @@ class HeadWalker:
             return
         if encoding.is_explicit and vr not in _UNDEFINED_LENGTH_VRS:
             raise self._malformed(tag, "may not have an undefined length")
-        # Under VR UN the sequence is written in Implicit VR Little Endian whatever surrounds it (PS3.5 §6.2.2).
+        # Under VR UN the sequence is written in Implicit VR Little Endian whatever surrounds it (PS3.5
+        # §6.2.2).
         self._enter(_Level(True, _IMPLICIT_LE if vr == b"UN" else encoding))
 
     def _delimiter(self, level: _Level | None, tag: int, length: int) -> None:
@@ -295,4 +302,4 @@ class HeadWalker:
             raise MalformedDataSet("an element without a value representation in an explicit VR", AbortReason.INVALID)
 
     def _malformed(self, tag: int, why: str) -> MalformedDataSet:
-        return MalformedDataSet(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {why}", AbortReason.INVALID)
+        return MalformedDataSet(f"{_words(tag)} {why}", AbortReason.INVALID)

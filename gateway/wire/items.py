@@ -1,49 +1,30 @@
-"""Items and sub-items of the A-ASSOCIATE PDUs: type, reserved byte, two-byte length, content (PS3.8 §9.3.2)."""
+"""PDUs, and the items of A-ASSOCIATE PDUs, as type, length and content (PS3.8 §9.3.1, §9.3.2)."""
 
 from collections.abc import Iterator
-from enum import IntEnum
 from struct import Struct
 
 from gateway.errors import LocalProtocolError, RemoteProtocolError
+from gateway.wire.codes import AbortReason, PDUType
 from gateway.wire.uids import is_uid_text
 
+PDU_HEADER_BYTES = 6
+"""Type, reserved byte and length of every PDU."""
+
+ITEM_CONTENT_LIMIT_BYTES = 0xFFFF
+"""Of one item: its length has 16 bits."""
+
+_PDU_HEADER = Struct(">BxI")
 _ITEM_HEADER = Struct(">BxH")
-
-
-class AbortReason(IntEnum):
-    """Reason/diagnostic of an A-ABORT from the service provider (PS3.8 Table 9-26)."""
-
-    NOT_SPECIFIED = 0
-    UNRECOGNIZED_PDU = 1
-    UNEXPECTED_PDU = 2
-    UNRECOGNIZED_PARAMETER = 4
-    UNEXPECTED_PARAMETER = 5
-    INVALID = 6
-
-
-class ItemType(IntEnum):
-    """Types of items and sub-items (PS3.8 §9.3.2, PS3.7 Annex D.3.3)."""
-
-    APPLICATION_CONTEXT = 0x10
-    PROPOSED_CONTEXT = 0x20
-    NEGOTIATED_CONTEXT = 0x21
-    ABSTRACT_SYNTAX = 0x30
-    TRANSFER_SYNTAX = 0x40
-    USER_INFORMATION = 0x50
-    MAXIMUM_LENGTH = 0x51
-    IMPLEMENTATION_CLASS_UID = 0x52
-    ASYNCHRONOUS_OPERATIONS_WINDOW = 0x53
-    ROLE_SELECTION = 0x54
-    IMPLEMENTATION_VERSION_NAME = 0x55
-    SOP_CLASS_EXTENDED_NEGOTIATION = 0x56
-    SOP_CLASS_COMMON_EXTENDED_NEGOTIATION = 0x57
-    USER_IDENTITY_RQ = 0x58
-    USER_IDENTITY_AC = 0x59
 
 
 def invalid(message: str) -> RemoteProtocolError:
     """The error for a PDU parameter with an invalid value."""
     return RemoteProtocolError(message, AbortReason.INVALID)
+
+
+def encode_pdu(pdu_type: PDUType, body: bytes) -> bytes:
+    """The PDU with its header."""
+    return _PDU_HEADER.pack(pdu_type, len(body)) + body
 
 
 def items_of(content: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -62,8 +43,8 @@ def items_of(content: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 def encode_item(item_type: int, content: bytes) -> bytes:
     """The item with its header; raises LocalProtocolError when the content is too long for one."""
-    if len(content) > 0xFFFF:
-        raise LocalProtocolError(f"item 0x{item_type:02X} is longer than 65535 bytes")
+    if len(content) > ITEM_CONTENT_LIMIT_BYTES:
+        raise LocalProtocolError(f"item 0x{item_type:02X} is longer than {ITEM_CONTENT_LIMIT_BYTES} bytes")
     return _ITEM_HEADER.pack(item_type, len(content)) + content
 
 

@@ -1,7 +1,7 @@
 """Sending messages: command sets and data sets as P-DATA-TF PDUs (PS3.7 §6.3.1, PS3.8 §9.3.5 and Annex E).
 
-The receiving half is `reassembly`. `FragmentFrame` is where a data set is read into on its way out, so that the bytes
-of a file become a run of PDUs without being copied again.
+The receiving half is `reassembly`. `FragmentFrame` is where a data set is read into on its way out, so that
+the bytes of a file become a run of PDUs without being copied again.
 """
 
 from struct import Struct
@@ -19,7 +19,7 @@ SMALLEST_MAXIMUM_LENGTH = PDV_OVERHEAD_BYTES + 2
 """A peer that takes less cannot be sent one even-length fragment."""
 
 FRAME_CAPACITY_BYTES = 256 * 1024
-"""Bytes of a frame: one gather read fills it and one send empties it; larger ones fall out of the second-level cache."""
+"""Bytes of a frame: one gather read fills it and one send empties it; larger leaves the processor's cache."""
 
 SLOT_LIMIT = 1024
 """Slots of a frame: what one preadv takes (IOV_MAX)."""
@@ -55,18 +55,17 @@ def fragment_command(context_id: int, command_set: bytes, peer_maximum_length: i
 class FragmentFrame:
     """A reusable outgoing buffer that holds a run of P-DATA-TF PDUs with their headers in place.
 
-    Each PDU has one data fragment, all but the last of a data set equally long, and as long as the peer allows; or a
-    little shorter, so that a whole number of them fills the frame. Use, once for each piece of the data set: fill
-    `slots` in order (`os.preadv(file, frame.slots, offset)`), then send what `framed` returns.
+    Each PDU has one data fragment, all but the last of a data set equally long, and as long as the peer
+    allows; or a little shorter, so that a whole number of them fills the frame. Use, once for each piece of
+    the data set: fill `slots` in order (`os.preadv(file, frame.slots, offset)`), then send what `framed`
+    returns.
 
     Attributes:
         payload_bytes: bytes of data set that fit in all slots together; always even.
         slots: writable views of the payload places, in order. They live as long as the frame.
     """
 
-    def __init__(
-        self, context_id: int, peer_maximum_length: int, capacity_bytes: int = FRAME_CAPACITY_BYTES
-    ) -> None:
+    def __init__(self, context_id: int, peer_maximum_length: int, capacity_bytes: int = FRAME_CAPACITY_BYTES) -> None:
         """Lays out a frame of at most `capacity_bytes` for one context.
 
         Raises:
@@ -94,14 +93,17 @@ class FragmentFrame:
     def framed(self, count: int, last: bool) -> memoryview:
         """The bytes to send when the first `count` payload bytes are filled; `last` ends the data set.
 
-        The view is valid until the slots are written or `framed` is called again. With `count` 0 it is empty, or, when
-        `last`, one empty fragment that ends the data set.
+        The view is valid until the slots are written or `framed` is called again. With `count` 0 it is empty,
+        or, when `last`, one empty fragment that ends the data set.
 
         Raises:
-            LocalProtocolError: more than `payload_bytes`, or an odd count: data sets have an even length (PS3.5 §7.1).
+            LocalProtocolError: more than `payload_bytes`, or an odd count: data sets have an even length
+            (PS3.5 §7.1).
         """
         if not 0 <= count <= self.payload_bytes or count % 2:
-            raise LocalProtocolError(f"{count} bytes cannot be framed: at most {self.payload_bytes}, and an even number")
+            raise LocalProtocolError(
+                f"{count} bytes cannot be framed: at most {self.payload_bytes}, and an even number"
+            )
         self._restore_header()
         full_count, rest = divmod(count, self._payload_bytes)
         if rest or (last and count == 0):

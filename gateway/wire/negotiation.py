@@ -19,7 +19,7 @@ class AcceptedContext:
 
 
 def prefer_as_sent(transfer_syntaxes: tuple[str, ...]) -> str | None:
-    """Explicit VR Little Endian if offered, else the first whose data sets can be read; None if there is none.
+    """Explicit VR Little Endian if offered, else the first whose data sets can be read, else None.
 
     The first is the one the peer keeps its instances in, so nothing is decoded on the way.
     """
@@ -35,11 +35,10 @@ def negotiate(
 ) -> tuple[NegotiatedContext, ...]:
     """The acceptor's answer to every proposed context, in the order of the request.
 
-    `is_supported` is asked for the abstract syntax; `choose_transfer_syntax` picks one of those proposed, or None.
+    `is_supported` is asked for the abstract syntax; `choose_transfer_syntax` picks one of those proposed, or
+    None.
     """
-    return tuple(
-        _answer(context, is_supported, choose_transfer_syntax) for context in request.presentation_contexts
-    )
+    return tuple(_answer(context, is_supported, choose_transfer_syntax) for context in request.presentation_contexts)
 
 
 def _answer(
@@ -65,7 +64,7 @@ def accepted_contexts(request: AssociateRQ, response: AssociateAC) -> dict[int, 
     """
     proposed = {context.context_id: context for context in request.presentation_contexts}
     accepted: dict[int, AcceptedContext] = {}
-    for answer in response.contexts:
+    for answer in response.presentation_contexts:
         context = proposed.get(answer.context_id)
         if context is None:
             raise invalid(f"presentation context {answer.context_id} was not proposed")

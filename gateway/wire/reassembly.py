@@ -1,19 +1,20 @@
-"""Receiving messages: fragments in P-DATA-TF PDUs become commands and pieces of data sets (PS3.7 §6.3.1, PS3.8 Annex E).
+"""Receiving messages: fragments become commands and pieces of data sets (PS3.7 §6.3.1, PS3.8 Annex E).
 
-PDUs are not collected. Headers are read as they arrive, and the payload of a data set is handed out as views of the
-receive buffer in whatever pieces the transport delivered.
+PDUs are not collected. Headers are read as they arrive, and the payload of a data set is handed out as views
+of the receive buffer in whatever pieces the transport delivered.
 
-Rules: a message is the fragments of one command set, then, if that announces one, the fragments of one data set, all
-of the same accepted presentation context; nothing else comes in between.
+Rules: a message is the fragments of one command set, then, if that announces one, the fragments of one data
+set, all of the same accepted presentation context; nothing else comes in between.
 """
 
 from collections.abc import Container
 from struct import Struct
 
 from gateway.errors import LimitExceeded, RemoteProtocolError
+from gateway.wire.codes import AbortReason
 from gateway.wire.command import Command, decode
 from gateway.wire.events import CommandReceived, DataReceived
-from gateway.wire.items import AbortReason, invalid
+from gateway.wire.items import invalid
 from gateway.wire.pdu import PDU_HEADER_BYTES, PDUType
 
 FRAGMENTS_PER_EVENT_LIMIT = 512
@@ -26,6 +27,7 @@ _PDV_LENGTH_BYTES = 4
 _CONTROL_BYTES = 2  # context id and message control header, which the PDV length counts
 _COMMAND_BIT = 0x01
 _LAST_BIT = 0x02
+_NOT_LAST_BIT = 0xFF ^ _LAST_BIT
 _NO_CONTEXT = 0  # context ids are odd
 
 
@@ -58,7 +60,7 @@ class MessageReceiver:
         self._empty_pdv_count = 0
 
     def next_event(self, buffer: memoryview, start: int, end: int) -> CommandReceived | DataReceived | None:
-        """The next event from `buffer[start:end]`; None when it needs more bytes, or another type of PDU begins.
+        """The next event from `buffer[start:end]`; None when bytes are missing or another type of PDU begins.
 
         Raises:
             RemoteProtocolError: a length or the order of fragments breaks a rule.
@@ -109,7 +111,8 @@ class MessageReceiver:
     def _check_order(self, context_id: int, is_command: bool, payload_bytes: int) -> None:
         if context_id not in self._context_ids:
             raise RemoteProtocolError(
-                f"a fragment on presentation context {context_id}, which was not accepted", AbortReason.INVALID
+                f"a fragment on presentation context {context_id}, which was not accepted",
+                AbortReason.INVALID,
             )
         if self._message_context not in (_NO_CONTEXT, context_id):
             raise _unexpected(f"a fragment on context {context_id} inside a message on {self._message_context}")
@@ -150,15 +153,16 @@ class MessageReceiver:
         return CommandReceived(context_id, command)
 
     def _take_data(self, buffer: memoryview, end: int) -> DataReceived | None:
-        """All data fragments in the buffer that follow each other plainly: one PDV a PDU, same context, not empty.
+        """All data fragments that follow plainly in the buffer: one PDV a PDU, same context, not empty.
 
-        This is the hot loop of receiving. Whatever is not plain is left to `_open_pdv`, which also finds what is wrong.
+        This is the hot loop of receiving. Whatever is not plain is left to `_open_pdv`, which also finds what
+        is wrong.
         """
         fragments: list[memoryview] = []
         position, remaining, is_last = self.position, self._pdv_remaining, self._is_last
         context_id = self._message_context
         longest = self._maximum_length
-        unpack = _BOTH_HEADERS.unpack_from
+        unpack, headers_bytes, p_data_tf = _BOTH_HEADERS.unpack_from, _BOTH_HEADERS.size, int(PDUType.P_DATA_TF)
         is_open = True
         while True:
             available = end - position
@@ -172,22 +176,22 @@ class MessageReceiver:
                 fragments.append(buffer[position : position + remaining])
                 position += remaining
             is_open = False
-            if is_last or self._pdu_remaining or available - remaining < 12:
+            if is_last or self._pdu_remaining or available - remaining < headers_bytes:
                 break
             pdu_type, pdu_length, pdv_length, pdv_context, control = unpack(buffer, position)
             if (
-                pdu_type != 4
+                pdu_type != p_data_tf
                 or pdu_length > longest
-                or pdv_length + 4 != pdu_length
-                or pdv_length <= 2
+                or pdv_length + _PDV_LENGTH_BYTES != pdu_length
+                or pdv_length <= _CONTROL_BYTES
                 or pdv_context != context_id
-                or control & 0xFD
+                or control & _NOT_LAST_BIT
                 or len(fragments) >= FRAGMENTS_PER_EVENT_LIMIT
             ):
                 break
-            position += 12
-            remaining = pdv_length - 2
-            is_last = control == 2
+            position += headers_bytes
+            remaining = pdv_length - _CONTROL_BYTES
+            is_last = bool(control)
             is_open = True
         self.position, self._is_last = position, is_last
         self._pdv_remaining = remaining

@@ -1,7 +1,8 @@
 """The upper layer state machine as one table (PS3.8 §9.2, Table 9-10).
 
 Rule: a pair of state and event that is not in `TRANSITIONS` cannot happen; for an event of our own it is a
-`LocalProtocolError`. A PDU that may not come in a state has the action AA-1 or AA-8: it is answered with A-ABORT.
+`LocalProtocolError`. A PDU that may not come in a state has the action AA-1 or AA-8: it is answered with
+A-ABORT.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ class State(Enum):
 
 
 class ProtocolEvent(Enum):
-    """What can happen to the state machine: primitives of ours, PDUs of the peer, the transport and the timer."""
+    """What can happen: primitives of ours, PDUs of the peer, the transport and the timer."""
 
     ASSOCIATE_REQUEST = "Evt1"
     TRANSPORT_CONFIRMED = "Evt2"

@@ -37,6 +37,7 @@ class StatusCategory(Enum):
     PENDING = "pending"
 
 
+_WARNING_NIBBLE = 0xB  # every Bxxx warns (PS3.7 §C.4)
 _WARNINGS = frozenset({0x0001, ATTRIBUTE_LIST_ERROR, 0x0116})
 
 _WORDS = {
@@ -74,7 +75,7 @@ def category(status: int) -> StatusCategory:
     """The category of any status; codes the standard does not know are failures."""
     if status == SUCCESS:
         return StatusCategory.SUCCESS
-    if status in _WARNINGS or 0xB000 <= status <= 0xBFFF:
+    if status in _WARNINGS or status >> 12 == _WARNING_NIBBLE:
         return StatusCategory.WARNING
     if status == CANCEL:
         return StatusCategory.CANCEL

@@ -38,14 +38,14 @@ _DIGITS_AND_DOTS = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 
 
 def is_valid_uid(text: str) -> bool:
-    """Whether `text` is a UID as PS3.5 §9.1 defines it: no leading zeros in a component, 64 characters at most."""
+    """Whether `text` is a UID by PS3.5 §9.1: no leading zeros in a component, 64 characters at most."""
     return len(text) <= UID_LENGTH_LIMIT and _VALID.fullmatch(text) is not None
 
 
 def is_uid_text(text: str) -> bool:
     """Whether `text` has the characters and the length of a UID.
 
-    Deployed devices write components with leading zeros. What is only compared and passed on is held to this rule;
-    the characters are digits and dots, never a path separator or two dots in a row.
+    Deployed devices write components with leading zeros. What is only compared and passed on is held to this
+    rule; the characters are digits and dots, never a path separator or two dots in a row.
     """
     return len(text) <= UID_LENGTH_LIMIT and _DIGITS_AND_DOTS.fullmatch(text) is not None

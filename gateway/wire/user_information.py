@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from struct import Struct
 
 from gateway.errors import LimitExceeded, LocalProtocolError
-from gateway.wire.items import AbortReason, ItemType, decode_uid, encode_item, encode_uid, invalid, items_of
+from gateway.wire.codes import AbortReason, ItemType
+from gateway.wire.items import decode_uid, encode_item, encode_uid, invalid, items_of
 from gateway.wire.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 VERSION_NAME_LIMIT = 16
@@ -17,6 +18,7 @@ OTHER_ITEM_LIMIT = 64
 """User items kept as they are: extended negotiation, user identity and unknown ones."""
 
 _LENGTH = Struct(">I")
+_LARGEST_LENGTH = 0xFFFFFFFF
 _TWO_SHORTS = Struct(">HH")
 _SHORT = Struct(">H")
 
@@ -42,8 +44,8 @@ class RoleSelection:
 class UserInformation:
     """What both sides say about themselves.
 
-    `maximum_length` is the most bytes the sender of this takes after the header of a P-DATA-TF; 0 is no limit.
-    `other_items` holds every further user item as (item type, content), untouched.
+    `maximum_length` is the most bytes the sender of this takes after the header of a P-DATA-TF; 0 is no
+    limit. `other_items` holds every further user item as (item type, content), untouched.
     """
 
     maximum_length: int
@@ -55,7 +57,7 @@ class UserInformation:
 
     def encode(self) -> bytes:
         """The user information item; raises LocalProtocolError where a value does not fit."""
-        if not 0 <= self.maximum_length <= 0xFFFFFFFF:
+        if not 0 <= self.maximum_length <= _LARGEST_LENGTH:
             raise LocalProtocolError(f"maximum length out of range: {self.maximum_length}")
         parts = [encode_item(ItemType.MAXIMUM_LENGTH, _LENGTH.pack(self.maximum_length))]
         if self.implementation_class_uid is not None:
