@@ -81,9 +81,7 @@ class Gateway:
         recover(self._spool, self._database)
         self._metrics.spool_free_bytes.set_function(self._spool.free_bytes)
         self._writer = Writer(self._database)
-        self._authority = StoredAuthority(
-            self._database, settings.consent.refresh_s, settings.consent.stale_after_s
-        )
+        self._authority = StoredAuthority(self._database, settings.consent.refresh_s, settings.consent.stale_after_s)
         planner = Planner(self._authority, clock)
         self._delivery = self._delivery_service(planner, clock)
         self._authority.on_change(self._delivery.enforce)
@@ -118,7 +116,9 @@ class Gateway:
         self._listener.start()
         if self._web:
             self._web.start()
-        self._log.info("started", dicom_port=self.dicom_port, web_port=self.web_port)
+        self._log.info("serving_dicom", host=self._settings.scp.host, port=self.dicom_port)
+        if self._web:
+            self._log.info("serving_rest", host=self._settings.web.host, port=self.web_port)
 
     def stop(self) -> None:
         """Drain, then stop: what is under way finishes or is aborted cleanly; nothing acknowledged is lost."""

@@ -11,7 +11,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.associations = Gauge(
-            PREFIX + "associations", "Associations open now.", ["direction", "ae_title"], registry=self.registry
+            PREFIX + "associations",
+            "Associations open now.",
+            ["direction", "ae_title"],
+            registry=self.registry,
         )
         self.associations_refused = Counter(
             PREFIX + "associations_refused_total", "Associations rejected.", ["why"], registry=self.registry
@@ -23,7 +26,10 @@ class Metrics:
             registry=self.registry,
         )
         self.received_bytes = Counter(
-            PREFIX + "received_bytes_total", "Bytes of data sets accepted.", ["source"], registry=self.registry
+            PREFIX + "received_bytes_total",
+            "Bytes of data sets accepted.",
+            ["source"],
+            registry=self.registry,
         )
         self.instances_delivered = Counter(
             PREFIX + "instances_delivered_total",
@@ -32,7 +38,10 @@ class Metrics:
             registry=self.registry,
         )
         self.delivered_bytes = Counter(
-            PREFIX + "delivered_bytes_total", "Bytes of data sets delivered.", ["destination"], registry=self.registry
+            PREFIX + "delivered_bytes_total",
+            "Bytes of data sets delivered.",
+            ["destination"],
+            registry=self.registry,
         )
         self.decisions = Counter(
             PREFIX + "consent_decisions_total",

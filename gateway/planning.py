@@ -46,16 +46,23 @@ class Authority(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """What a decision depends on besides the epoch; equal questions share one recorded decision."""
+class Subject:
+    """What is to be disclosed: whose it is, who holds it, what kind it is."""
 
     study_instance_uid: str
     patient: PatientKey
     source_oid: str
-    destination_oid: str
     content: Content
-    purpose: Purpose
-    document_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a decision depends on besides the epoch; equal questions share one recorded decision."""
+
+    subject: Subject
+    destination_oid: str
+    document_id: str | None = None
+    purpose: Purpose = Purpose.TREATMENT
 
 
 class Planner:
@@ -75,65 +82,32 @@ class Planner:
             DecisionUnavailable: participation or consent cannot be read.
         """
         view = self._authority.view()
-        return Plan(
-            tuple(
-                PlannedDestination(
-                    route.destination_ae_title,
-                    route.name,
-                    self._decide_delivery(
-                        view, head.study_instance_uid, head.patient, source.institution_oid,
-                        route.destination_ae_title, head.content,
-                    ),
-                )
-                for route in matching_routes(view.network.routes, source.title, called_ae_title)
-            )
-        )  # fmt: skip
+        destinations = []
+        for route in matching_routes(view.network.routes, source.title, called_ae_title):
+            subject = Subject(head.study_instance_uid, head.patient, source.institution_oid, head.content)
+            decision = self._decide_delivery(view, subject, route.destination_ae_title)
+            destinations.append(PlannedDestination(route.destination_ae_title, route.name, decision))
+        return Plan(tuple(destinations))
 
-    def decide_delivery(
-        self,
-        study_instance_uid: str,
-        patient: PatientKey,
-        source_oid: str,
-        destination_ae_title: str,
-        content: Content,
-    ) -> Decision:
+    def decide_delivery(self, subject: Subject, destination_ae_title: str) -> Decision:
         """The decision on an instance that is about to leave; asked again for every delivery.
 
         Raises:
             DecisionUnavailable: participation or consent cannot be read.
         """
-        return self._decide_delivery(
-            self._authority.view(), study_instance_uid, patient, source_oid, destination_ae_title, content
-        )
+        return self._decide_delivery(self._authority.view(), subject, destination_ae_title)
 
-    def decide_document(
-        self, document_id: str, study_instance_uid: str, patient: PatientKey, author_oid: str, reader_oid: str
-    ) -> Decision:
+    def decide_document(self, document_id: str, subject: Subject, reader_oid: str) -> Decision:
         """The decision on releasing a document to a reader's institution.
 
         Raises:
             DecisionUnavailable: participation or consent cannot be read.
         """
-        question = _Question(
-            study_instance_uid, patient, author_oid, reader_oid, Content.DOCUMENT, Purpose.TREATMENT, document_id
-        )
-        return self._decide(self._authority.view(), question)
+        return self._decide(self._authority.view(), _Question(subject, reader_oid, document_id))
 
-    def _decide_delivery(
-        self,
-        view: View,
-        study_instance_uid: str,
-        patient: PatientKey,
-        source_oid: str,
-        destination_ae_title: str,
-        content: Content,
-    ) -> Decision:
+    def _decide_delivery(self, view: View, subject: Subject, destination_ae_title: str) -> Decision:
         destination = view.network.institution_of(destination_ae_title)
-        question = _Question(
-            study_instance_uid, patient, source_oid, destination.oid if destination else "", content,
-            Purpose.TREATMENT, None,
-        )  # fmt: skip
-        return self._decide(view, question)
+        return self._decide(view, _Question(subject, destination.oid if destination else ""))
 
     def _decide(self, view: View, question: _Question) -> Decision:
         epoch = view.network.epoch
@@ -143,8 +117,8 @@ class Planner:
         decision = Decision(
             id=new_id(),
             decided_at=self._clock(),
-            study_instance_uid=question.study_instance_uid,
-            source_oid=question.source_oid,
+            study_instance_uid=question.subject.study_instance_uid,
+            source_oid=question.subject.source_oid,
             destination_oid=question.destination_oid,
             verdict=self._verdict(view, question),
             consent_epoch=epoch,
@@ -154,12 +128,12 @@ class Planner:
         return self._remember(question, decision)
 
     def _verdict(self, view: View, question: _Question) -> Verdict:
-        source = view.network.institutions.get(question.source_oid)
+        source = view.network.institutions.get(question.subject.source_oid)
         destination = view.network.institutions.get(question.destination_oid)
         if source is None or destination is None:
             return Verdict(Outcome.DENY, Reason.PEER_REMOVED)
-        request = DisclosureRequest(source, destination, question.content, question.purpose)
-        return decide(request, view.consent(question.patient))
+        request = DisclosureRequest(source, destination, question.subject.content, question.purpose)
+        return decide(request, view.consent(question.subject.patient))
 
     def _remember(self, question: _Question, decision: Decision) -> Decision:
         """Keep the first decision of an epoch, so that parallel associations refer to the same one."""

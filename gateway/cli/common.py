@@ -16,7 +16,18 @@ from gateway.cli.settings import ConfigOption, JsonOption, SetOption, load_or_ex
 from gateway.config import DEFAULT_FILE, Settings
 from gateway.store.database import Database
 
-__all__ = ["DEFAULT_FILE", "ConfigOption", "ExitCode", "JsonOption", "SetOption", "dump", "node", "say", "show", "tell"]
+__all__ = [
+    "DEFAULT_FILE",
+    "ConfigOption",
+    "ExitCode",
+    "JsonOption",
+    "SetOption",
+    "dump",
+    "node",
+    "say",
+    "show",
+    "tell",
+]
 
 
 class ExitCode(IntEnum):
@@ -47,7 +58,6 @@ def node(path: Path, assignments: list[str] | None = None) -> Iterator[tuple[Set
         yield settings, database
     finally:
         database.close()
-
 
 
 def say(line: str) -> None:

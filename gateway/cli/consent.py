@@ -46,7 +46,10 @@ def consent_withdraw(
 
 @consent_app.command("show")
 def consent_show(
-    institution: InstitutionOption, patient: PatientOption, config: ConfigOption = DEFAULT_FILE, json: JsonOption = False
+    institution: InstitutionOption,
+    patient: PatientOption,
+    config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """What holds for a patient, and the forms it rests on."""
     key = PatientKey(institution, patient)

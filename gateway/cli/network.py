@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import DEFAULT_FILE, ConfigOption, InstitutionOption, JsonOption, dump, node, say, show
+from gateway.cli.common import (
+    DEFAULT_FILE,
+    ConfigOption,
+    InstitutionOption,
+    JsonOption,
+    dump,
+    node,
+    say,
+    show,
+)
 from gateway.domain.institution import Institution, ParticipationState
 from gateway.domain.peer import ApplicationEntity, ae_title
 from gateway.domain.transfer import Route
@@ -66,7 +75,11 @@ def institution_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = Fal
         dump([{"oid": i.oid, "name": i.name, "state": i.state} for i in institutions])
     else:
         rows = [(i.oid, i.name, i.state) for i in institutions]
-        show(("OID", "Name", "State"), rows, empty="None yet. Register one with `gateway institution add OID NAME`.")
+        show(
+            ("OID", "Name", "State"),
+            rows,
+            empty="None yet. Register one with `gateway institution add OID NAME`.",
+        )
 
 
 @ae_app.command("add")
@@ -118,7 +131,11 @@ def ae_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> No
     else:
         rows = [(ae.title, ae.host, ae.port, ae.institution_oid, ", ".join(ae.addresses)) for ae in aes]
         columns = ("Title", "Host", "Port", "Institution", "May call from")
-        show(columns, rows, empty="None yet. Register one with `gateway ae add TITLE HOST PORT --institution OID`.")
+        show(
+            columns,
+            rows,
+            empty="None yet. Register one with `gateway ae add TITLE HOST PORT --institution OID`.",
+        )
 
 
 @route_app.command("add")
@@ -129,7 +146,8 @@ def route_add(
         str | None, typer.Option(metavar="TITLE", help="Only what this AE title sends. Not given: from all.")
     ] = None,
     called: Annotated[
-        str | None, typer.Option(metavar="TITLE", help="Only what is addressed to this AE title. Not given: to any.")
+        str | None,
+        typer.Option(metavar="TITLE", help="Only what is addressed to this AE title. Not given: to any."),
     ] = None,
     config: ConfigOption = DEFAULT_FILE,
 ) -> None:

@@ -93,7 +93,9 @@ def _peer(text: str, aet: str | None, config: Path) -> tuple[ApplicationEntity, 
     with node(config) as (settings, database), database.read() as session:
         ae = read_network(session).application_entities.get(ae_title(text))
     if ae is None:
-        raise NotFound(f"AE title {text} is not registered; name it as TITLE@HOST:PORT or register it with `gateway ae add`")
+        raise NotFound(
+            f"AE title {text} is not registered; name it as TITLE@HOST:PORT or register it with `gateway ae add`"
+        )
     return ae, _calling(settings, aet)
 
 

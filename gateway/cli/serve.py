@@ -67,7 +67,16 @@ def status_command(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False
         )
         for d in destinations
     ]
-    columns = ("Destination", "Queued", "Active", "Completed", "Failed", "Blocked", "Oldest waiting", "Latest trouble")
+    columns = (
+        "Destination",
+        "Queued",
+        "Active",
+        "Completed",
+        "Failed",
+        "Blocked",
+        "Oldest waiting",
+        "Latest trouble",
+    )
     show(columns, rows, empty="Nothing has been sent through this node yet.")
     say(f"Free space for the spool: {free_bytes / 2**30:.1f} GiB")
 

@@ -17,9 +17,7 @@ EXIT_INPUT: Final = 2  # what the user gave cannot be used; nothing was done
 
 ConfigOption = Annotated[
     Path,
-    typer.Option(
-        "--config", "-c", envvar="GATEWAY_CONFIG", metavar="FILE", help="File with the node's settings."
-    ),
+    typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", metavar="FILE", help="File with the node's settings."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -52,9 +50,7 @@ def init_command(
 
 
 @config_app.command("check")
-def check_command(
-    path: ConfigOption = DEFAULT_FILE, assignments: SetOption = None, json: JsonOption = False
-) -> None:
+def check_command(path: ConfigOption = DEFAULT_FILE, assignments: SetOption = None, json: JsonOption = False) -> None:
     """Read the settings as `serve` would; name every mistake with its place."""
     if not json:
         load_or_exit(path, assignments)
@@ -71,9 +67,7 @@ def check_command(
 
 
 @config_app.command("show")
-def show_command(
-    path: ConfigOption = DEFAULT_FILE, assignments: SetOption = None, json: JsonOption = False
-) -> None:
+def show_command(path: ConfigOption = DEFAULT_FILE, assignments: SetOption = None, json: JsonOption = False) -> None:
     """Every setting with its value and where the value comes from; passwords are masked."""
     try:
         settings = config.show(path, parse_assignments(assignments))

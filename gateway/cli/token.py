@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from gateway.app import utc_now
-from gateway.cli.common import DEFAULT_FILE, ConfigOption, InstitutionOption, JsonOption, dump, node, say, show
+from gateway.cli.common import (
+    DEFAULT_FILE,
+    ConfigOption,
+    InstitutionOption,
+    JsonOption,
+    dump,
+    node,
+    say,
+    show,
+)
 from gateway.domain.access import Role
 from gateway.store.tokens import create_token, list_tokens, revoke_token
 
@@ -26,7 +35,7 @@ def token_create(
     now = utc_now()
     expires_at = now + timedelta(days=days) if days else None
     with node(config) as (_, database), database.write() as session:
-        token, text = create_token(session, institution, role, label, now, expires_at)
+        token, text = create_token(session, institution, role, label=label, now=now, expires_at=expires_at)
     if json:
         dump({"id": token.id, "token": text, "role": token.role, "institution_oid": token.institution_oid})
     else:
@@ -60,7 +69,11 @@ def token_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) ->
         expired = t.expires_at is not None and t.expires_at <= now
         state = "revoked" if t.revoked_at else "expired" if expired else "valid"
         rows.append((t.id, t.role, t.institution_oid, t.label, state))
-    show(("Id", "Role", "Institution", "Label", "State"), rows, empty="None yet. Make one with `gateway token create`.")
+    show(
+        ("Id", "Role", "Institution", "Label", "State"),
+        rows,
+        empty="None yet. Make one with `gateway token create`.",
+    )
 
 
 @token_app.command("revoke")

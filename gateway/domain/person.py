@@ -29,7 +29,7 @@ class PatientKey:
     def __post_init__(self) -> None:
         if not self.patient_id.strip() or len(self.patient_id) > PATIENT_ID_LIMIT_CHARACTERS:
             raise InputError("patient id: expected 1 to 64 characters")
-        if any(ord(c) < 0x20 or c == "\\" for c in self.patient_id):
+        if not self.patient_id.isprintable() or "\\" in self.patient_id:
             raise InputError("patient id: control characters and backslash are not allowed")
         if holds_resident_number(self.patient_id):
             raise InputError("patient id: has the form of a resident registration number, which is never stored")

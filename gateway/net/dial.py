@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.domain.peer import ApplicationEntity
-from gateway.errors import AssociationRejected, ConnectFailed, LocalProtocolError, NetworkError, RemoteProtocolError
+from gateway.errors import (
+    AssociationRejected,
+    ConnectFailed,
+    LocalProtocolError,
+    NetworkError,
+    RemoteProtocolError,
+)
 from gateway.net.connection import Connection
 from gateway.net.deadline import Deadline
 from gateway.wire import uids

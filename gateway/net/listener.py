@@ -94,7 +94,7 @@ class Listener:
                 sock, address = self._sock.accept()
             except OSError as error:
                 if not self._stopping:
-                    self._log.warning("accept_failed", error=error.strerror)
+                    self._log.warning("accept_failed", reason=error.strerror)
                 continue
             self._take(sock, str(address[0]))
 
@@ -132,7 +132,7 @@ class Listener:
 
         try:
             self._handler(sock, address, established)
-        except Exception as error:  # noqa: BLE001  # the outermost frame of the thread: others go on
+        except Exception as error:  # the outermost frame of the thread: others go on
             self._log.error("association_thread_failed", exc_info=error)
             sock.close()
         finally:

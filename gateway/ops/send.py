@@ -159,7 +159,14 @@ def _send_file(sender: Sender, connection: Connection, file: Part10File) -> Send
     try:
         source = _FileSource(fd, file.data_offset)
         sent = sender.send(
-            Outgoing(file.sop_class_uid, file.sop_instance_uid, file.transfer_syntax_uid, file.data_bytes, None, source)
+            Outgoing(
+                file.sop_class_uid,
+                file.sop_instance_uid,
+                file.transfer_syntax_uid,
+                file.data_bytes,
+                None,
+                source,
+            )
         )
         return SendResult(file, sent.status, words(sent.status))
     except (NetworkError, RemoteProtocolError) as error:

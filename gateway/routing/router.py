@@ -9,7 +9,10 @@ def matching_routes(routes: Iterable[Route], calling_ae_title: str, called_ae_ti
     """The routes that apply, one per destination, ordered by name (the first name wins a destination)."""
     by_destination: dict[str, Route] = {}
     for route in sorted(routes, key=lambda route: route.name):
-        if route.calling_ae_title in (None, calling_ae_title) and route.called_ae_title in (None, called_ae_title):
+        if route.calling_ae_title in (None, calling_ae_title) and route.called_ae_title in (
+            None,
+            called_ae_title,
+        ):
             by_destination.setdefault(route.destination_ae_title, route)
     return tuple(by_destination.values())
 

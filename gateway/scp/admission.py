@@ -3,12 +3,17 @@
 from gateway.domain.network import Network
 from gateway.domain.peer import ApplicationEntity
 from gateway.routing.router import addressable_titles
-from gateway.wire.pdu import AssociateRJ, AssociateRQ, RejectReasonPresentation, RejectReasonUser, RejectResult, RejectSource
+from gateway.wire.pdu import (
+    AssociateRJ,
+    AssociateRQ,
+    RejectReasonPresentation,
+    RejectReasonUser,
+    RejectResult,
+    RejectSource,
+)
 
 
-def admit(
-    request: AssociateRQ, address: str, network: Network, own_ae_title: str
-) -> ApplicationEntity | AssociateRJ:
+def admit(request: AssociateRQ, address: str, network: Network, own_ae_title: str) -> ApplicationEntity | AssociateRJ:
     """The registered peer that asks, or the rejection to send (PS3.8 §9.3.4).
 
     An AE title is a claim: it counts only from an address registered for it, and a wrong address is answered just
@@ -27,11 +32,15 @@ def _rejected(reason: RejectReasonUser) -> AssociateRJ:
 
 
 BUSY = AssociateRJ(
-    RejectResult.TRANSIENT, RejectSource.SERVICE_PROVIDER_PRESENTATION, RejectReasonPresentation.LOCAL_LIMIT_EXCEEDED
+    RejectResult.TRANSIENT,
+    RejectSource.SERVICE_PROVIDER_PRESENTATION,
+    RejectReasonPresentation.LOCAL_LIMIT_EXCEEDED,
 )
 """All associations we serve at once, to all peers or to this one, are taken."""
 
 NOT_NOW = AssociateRJ(
-    RejectResult.TRANSIENT, RejectSource.SERVICE_PROVIDER_PRESENTATION, RejectReasonPresentation.TEMPORARY_CONGESTION
+    RejectResult.TRANSIENT,
+    RejectSource.SERVICE_PROVIDER_PRESENTATION,
+    RejectReasonPresentation.TEMPORARY_CONGESTION,
 )
 """We cannot say who is registered, or are about to stop."""

@@ -3,7 +3,15 @@
 from collections.abc import Iterable
 
 from gateway.wire import uids
-from gateway.wire.command import CEchoRQ, CEchoRSP, Command, CStoreRQ, CStoreRSP, OtherCommand, unrecognized_operation
+from gateway.wire.command import (
+    CEchoRQ,
+    CEchoRSP,
+    Command,
+    CStoreRQ,
+    CStoreRSP,
+    OtherCommand,
+    unrecognized_operation,
+)
 from gateway.wire.status import SOP_CLASS_NOT_SUPPORTED
 
 _STORAGE_BESIDE_THE_ROOT = frozenset(

@@ -50,7 +50,12 @@ class AssociationServer:
     """Serves connections, each on its caller's thread; knows all that are running, to stop them."""
 
     def __init__(
-        self, settings: ServerSettings, authority: Authority, sop_classes: SOPClasses, store: Store, metrics: Metrics
+        self,
+        settings: ServerSettings,
+        authority: Authority,
+        sop_classes: SOPClasses,
+        store: Store,
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
         self.sop_classes = sop_classes
@@ -72,13 +77,13 @@ class AssociationServer:
             established()
             self._serve(connection, request, address)
         except RemoteProtocolError as error:
-            logger.warning("protocol_error", error=str(error))
+            logger.warning("protocol_error", error=error)
             connection.refuse(error, Deadline.after(ABORT_TIMEOUT_S))
         except DeadlineExceeded as error:
-            logger.warning("deadline_exceeded", error=str(error))
+            logger.warning("deadline_exceeded", error=error)
             connection.abort(Deadline.after(ABORT_TIMEOUT_S))
         except (NetworkError, LocalProtocolError) as error:
-            logger.info("association_lost", error=str(error))
+            logger.info("association_lost", error=error)
         finally:
             connection.close()
 
@@ -110,11 +115,15 @@ class AssociationServer:
         deadline = Deadline.after(self.settings.associate_timeout_s)
         if isinstance(admitted, AssociateRJ):
             self.metrics.associations_refused.labels(admitted.words).inc()
-            log.get(__name__).warning("association_rejected", address=address, why=admitted.words)
+            log.get(__name__).warning("association_rejected", address=address, reason=admitted.words)
             connection.send([connection.association.reject(admitted)], deadline)
             return
         arrival = Arrival(
-            admitted.title, request.called_ae_title, address, admitted.institution_oid, association_id=new_id()
+            admitted.title,
+            request.called_ae_title,
+            address,
+            admitted.institution_oid,
+            association_id=new_id(),
         )
         association = _InboundAssociation(self, connection, admitted, arrival)
         if not self._enter(association):
@@ -134,7 +143,7 @@ class AssociationServer:
         try:
             network: Network = self._authority.view().network
         except StoreError as error:
-            log.get(__name__).error("authority_unreadable", error=str(error))
+            log.get(__name__).error("authority_unreadable", error=error)
             return NOT_NOW
         return admit(request, address, network, self.settings.ae_title)
 
@@ -217,12 +226,16 @@ class _InboundAssociation:
         try:
             return self.connection.next_event(Deadline.after(self._settings.idle_timeout_s))
         except DeadlineExceeded:
-            if self._draining:
+            if self._is_draining():
                 return None
             raise
         finally:
             with self._lock:
                 self._idle = False
+
+    def _is_draining(self) -> bool:
+        with self._lock:
+            return self._draining
 
     def _answer(self, context_id: int, command: Command) -> None:
         context = self.connection.association.contexts[context_id]

@@ -134,7 +134,7 @@ class Store:
             log.get(__name__).error("spool_full")
             return FULL
         except StoreError as error:
-            log.get(__name__).error("store_failed", error=str(error))
+            log.get(__name__).error("store_failed", error=error)
             return UNAVAILABLE
 
     def _refuse(self, plan: Plan) -> Answer:

@@ -116,4 +116,4 @@ class StoredAuthority:
             try:
                 self.refresh()
             except StoreError as error:
-                self._log.error("authority_unreadable", error=str(error))
+                self._log.error("authority_unreadable", error=error)

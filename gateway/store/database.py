@@ -56,7 +56,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise Conflict("the change contradicts what is registered: something it refers to is missing or in use") from error
+        raise Conflict(
+            "the change contradicts what is registered: something it refers to is missing or in use"
+        ) from error
     except DBAPIError as error:
         raise StoreUnavailable(
             f"the database does not answer ({type(error.orig).__name__}); check its disk and that nothing locks it"

@@ -32,7 +32,11 @@ def record_decision(session: Session, decision: Decision) -> None:
 
 
 def list_decisions(
-    session: Session, *, study_instance_uid: str | None = None, source_oid: str | None = None, limit_count: int
+    session: Session,
+    *,
+    study_instance_uid: str | None = None,
+    source_oid: str | None = None,
+    limit_count: int,
 ) -> list[Decision]:
     """The latest decisions, newest first; of one study, or on what one institution owns, if asked."""
     query = select(DecisionRow).order_by(DecisionRow.decided_at.desc(), DecisionRow.id).limit(limit_count)

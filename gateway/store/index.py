@@ -63,9 +63,7 @@ def known_record_ids(session: Session) -> set[str]:
 
 def spooled_record_ids(session: Session) -> set[str]:
     """The ids of all records whose file must be there."""
-    return set(
-        session.scalars(select(InstanceRow.record_id).where(InstanceRow.state != InstanceState.RELEASED.value))
-    )
+    return set(session.scalars(select(InstanceRow.record_id).where(InstanceRow.state != InstanceState.RELEASED.value)))
 
 
 def releasable_record_ids(session: Session, before: datetime, limit_count: int) -> list[str]:

@@ -97,7 +97,10 @@ def put_route(session: Session, route: Route) -> None:
     Raises:
         NotFound: its destination is not registered.
     """
-    _require(session.get(ApplicationEntityRow, route.destination_ae_title), f"AE title {route.destination_ae_title}")
+    _require(
+        session.get(ApplicationEntityRow, route.destination_ae_title),
+        f"AE title {route.destination_ae_title}",
+    )
     session.merge(
         RouteRow(
             name=route.name,

@@ -142,7 +142,9 @@ class Spool:
             if self._unchecked_bytes < FREE_SPACE_CHECK_BYTES:
                 return
             if self.free_bytes() < self._floor_bytes:
-                raise SpoolFull("free space in the spool is below its floor; make room or lower spool.free_space_floor_bytes")
+                raise SpoolFull(
+                    "free space in the spool is below its floor; make room or lower spool.free_space_floor_bytes"
+                )
             self._unchecked_bytes = 0
 
     def _count_written(self, count: int) -> None:

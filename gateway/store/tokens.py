@@ -21,7 +21,7 @@ _SECRET_BYTES = 32
 
 
 def create_token(
-    session: Session, institution_oid: str, role: Role, label: str, now: datetime, expires_at: datetime | None
+    session: Session, institution_oid: str, role: Role, *, label: str, now: datetime, expires_at: datetime | None
 ) -> tuple[Token, str]:
     """A new token and the text to hand to its holder, which cannot be had again.
 
@@ -79,6 +79,4 @@ def _digest(secret: str) -> str:
 
 
 def _token(row: TokenRow) -> Token:
-    return Token(
-        row.id, row.institution_oid, Role(row.role), row.label, row.created_at, row.expires_at, row.revoked_at
-    )
+    return Token(row.id, row.institution_oid, Role(row.role), row.label, row.created_at, row.expires_at, row.revoked_at)

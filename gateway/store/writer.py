@@ -94,7 +94,7 @@ class Writer:
         """All together; when that fails, one by one, so that one bad operation spoils only itself."""
         try:
             results = self._together(batch)
-        except Exception as error:  # noqa: BLE001  # whatever it was belongs to the callers, not to this thread
+        except Exception as error:  # whatever it was belongs to the callers, not to this thread
             if len(batch) == 1:
                 if not isinstance(error, GatewayError):
                     self._log.error("write_failed", exc_info=error)

@@ -92,7 +92,7 @@ def _recover_record(spool: Spool, database: Database, record_id: str) -> int:
         with spool.open(record_id) as reader:
             record = reader.verify()
     except SpoolCorrupt as error:
-        logger.warning("torn_record_removed", record_id=record_id, error=str(error))
+        logger.warning("torn_record_removed", record_id=record_id, error=error)
         spool.remove(record_id)
         return 0
     with database.write() as session:

@@ -10,7 +10,7 @@ from gateway.domain.instance import content_of
 from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
 from gateway.errors import DecisionUnavailable, GatewayError, NetworkError, ProtocolError, SpoolCorrupt
 from gateway.net.connection import Connection
-from gateway.planning import Planner
+from gateway.planning import Planner, Subject
 from gateway.store.spool import Spool, SpoolReader
 from gateway.transfer.retry import RetryPolicy, is_delivered, is_transient
 from gateway.transfer.send import Outgoing, Sender, Sent
@@ -82,13 +82,9 @@ class Deliverer:
         Raises:
             DecisionUnavailable: nobody can say.
         """
-        return self.planner.decide_delivery(
-            delivery.study_instance_uid,
-            delivery.patient,
-            delivery.source_oid,
-            delivery.destination_ae_title,
-            content_of(delivery.sop_class_uid),
-        )
+        content = content_of(delivery.sop_class_uid)
+        subject = Subject(delivery.study_instance_uid, delivery.patient, delivery.source_oid, content)
+        return self.planner.decide_delivery(subject, delivery.destination_ae_title)
 
     def blocked(self, delivery: Delivery) -> DeliveryOutcome | None:
         """The outcome of a delivery that may not go any more; None when it may."""
@@ -124,7 +120,12 @@ class Deliverer:
         if is_delivered(sent.status):
             detail = "" if sent.status == 0 else words(sent.status)
             return DeliveryOutcome(
-                delivery.id, DeliveryState.COMPLETED, self.clock(), sent.status, detail, sent_sha256=sent.sha256
+                delivery.id,
+                DeliveryState.COMPLETED,
+                self.clock(),
+                sent.status,
+                detail,
+                sent_sha256=sent.sha256,
             )
         detail = f"{delivery.destination_ae_title} answered {words(sent.status)}"
         if is_transient(sent.status):

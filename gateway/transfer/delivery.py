@@ -36,6 +36,7 @@ class DeliveryService:
 
     def __init__(
         self,
+        *,
         database: Database,
         writer: Writer,
         spool: Spool,
@@ -99,7 +100,7 @@ class DeliveryService:
                     pass
                 self._sweep()
             except StoreError as error:
-                self._log.error("queue_unreadable", error=str(error))
+                self._log.error("queue_unreadable", error=error)
 
     def _hand_out(self) -> bool:
         """Claim what there is room for; whether anything was claimed."""

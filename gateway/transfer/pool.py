@@ -103,7 +103,7 @@ class Pool:
     def _work(self) -> None:
         try:
             _Worker(self, self._context).run()
-        except Exception as error:  # noqa: BLE001  # the outermost frame of the thread: the other workers go on
+        except Exception as error:  # the outermost frame of the thread: the other workers go on
             self._log.error("delivery_worker_failed", exc_info=error)
         finally:
             with self._condition:
@@ -133,7 +133,9 @@ class Pool:
         if delivered:
             self._context.metrics.delivered_bytes.labels(self.ae_title).inc(delivery.data_bytes)
         elif outcome.state is not DeliveryState.QUEUED:
-            self._log.warning("delivery_ended", record_id=delivery.record_id, state=outcome.state, detail=outcome.detail)
+            self._log.warning(
+                "delivery_ended", record_id=delivery.record_id, state=outcome.state, reason=outcome.detail
+            )
 
     def proposals_for(self, delivery: Delivery) -> list[Proposal]:
         """For a worker: what to propose on a new association; this delivery's pair first."""
@@ -157,7 +159,7 @@ class Pool:
                 delay_s = self._context.deliverer.retries.delay_s(self._failures)
                 self._paused_until = monotonic() + delay_s
                 waiting += self._dispatch.give_up()
-                self._log.warning("destination_unreachable", error=str(error), retry_in_s=round(delay_s, 1))
+                self._log.warning("destination_unreachable", error=error, delay_s=round(delay_s, 1))
             self._condition.notify_all()
         self._postpone(waiting, error, delay_s)
 
