@@ -96,7 +96,7 @@ def quoted(value: object, longest: int = 60) -> str:
         case dict():
             return "a table"
         case str():
-            text = json.dumps(value)
+            text = json.dumps(value, ensure_ascii=False)
         case bool():
             text = str(value).lower()
         case list() | tuple():
@@ -104,6 +104,14 @@ def quoted(value: object, longest: int = 60) -> str:
         case _:
             text = str(value)
     return text if len(text) <= longest else text[:longest] + "..."
+
+
+def printable(text: str) -> str:
+    """The text on one line, with every character escaped that a terminal would act on."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
 
 
 def sections() -> dict[str, type[Section]]:

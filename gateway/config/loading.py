@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config.keys import KEYS, Key, quoted, section_suggestion, sections, suggestion
+from gateway.config.keys import KEYS, Key, printable, quoted, section_suggestion, sections, suggestion
 from gateway.config.model import Settings
 from gateway.config.toml_lines import key_lines
 from gateway.errors import ConfigError
@@ -254,7 +254,7 @@ def _config_error(problems: list[_Problem]) -> ConfigError:
     """One error for all problems: a line each, every line with its place."""
     file_first = sorted(problems, key=lambda problem: problem.origin.line or sys.maxsize)
     first, *others = file_first
-    rest = "".join(f"\n{problem.origin}: {problem.message}" for problem in others)
+    rest = "".join("\n" + printable(f"{problem.origin}: {problem.message}") for problem in others)
     if first.origin.line is None:
-        return ConfigError(f"{first.origin}: {first.message}{rest}")
-    return ConfigError(first.message + rest, first.origin.source, first.origin.line)
+        return ConfigError(printable(f"{first.origin}: {first.message}") + rest)
+    return ConfigError(printable(first.message) + rest, first.origin.source, first.origin.line)

@@ -21,6 +21,7 @@ HOUR_S: Final = 60 * MINUTE_S
 DAY_S: Final = 24 * HOUR_S
 
 POSTGRESQL: Final = "postgresql+psycopg"
+_SERVERS: Final = ("postgresql", POSTGRESQL)
 
 _AE_TITLE: Final = re.compile(r"[ -\[\]-~]{1,16}")  # PS3.5 §6.2: G0 repertoire without backslash
 _UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5 §9.1: no leading zeros
@@ -76,7 +77,7 @@ def _host(value: str) -> str:
 def _database_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
     is_sqlite = scheme == "sqlite" and rest.startswith("//") and len(rest) > len("//")
-    if is_sqlite or (scheme in ("postgresql", POSTGRESQL) and _has_database(value)):
+    if value.isprintable() and (is_sqlite or (scheme in _SERVERS and _has_database(value))):
         return value
     raise _expected(
         "postgresql://user:password@host/database, or sqlite:/// and an absolute path (four slashes)"
