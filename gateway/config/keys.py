@@ -118,9 +118,7 @@ def sections() -> dict[str, type[Section]]:
     """The tables of the file, in the order of the model."""
     annotations = {name: field.annotation for name, field in Settings.model_fields.items()}
     return {
-        name: model
-        for name, model in annotations.items()
-        if isinstance(model, type) and issubclass(model, Section)
+        name: model for name, model in annotations.items() if isinstance(model, type) and issubclass(model, Section)
     }
 
 
@@ -134,20 +132,22 @@ def every_key() -> Iterator[Key]:
 KEYS: Final = {key.dotted: key for key in every_key()}
 
 
-def suggestion(dotted: str) -> str:
-    """`; did you mean scp.port?` for a key close to a known one, else nothing."""
+def suggestions(dotted: str) -> list[str]:
+    """Known keys an unknown one may be meant for: close in its table, of the same name elsewhere, or close."""
     section, _, name = dotted.rpartition(".")
-    same_name = [key.dotted for key in KEYS.values() if key.name == name]
-    close = get_close_matches(dotted, KEYS, n=1)
     in_section = [f"{section}.{key}" for key in get_close_matches(name, _names(section), n=1)]
-    best = [*in_section, *close, *same_name]
-    return f"; did you mean {best[0]}?" if best else ""
+    same_name = [key.dotted for key in KEYS.values() if key.name == name]
+    return in_section or same_name or get_close_matches(dotted, KEYS, n=1)
 
 
-def section_suggestion(section: str) -> str:
-    """`; did you mean [scp]?` for a table close to a known one, else nothing."""
-    close = get_close_matches(section, sections(), n=1)
-    return f"; did you mean [{close[0]}]?" if close else suggestion(section)
+def section_suggestions(section: str) -> list[str]:
+    """Known tables an unknown one may be meant for, else keys."""
+    return [f"[{close}]" for close in get_close_matches(section, sections(), n=1)] or suggestions(section)
+
+
+def did_you_mean(suggested: list[str]) -> str:
+    """The end of a sentence about an unknown name; empty where nothing comes close."""
+    return f"; did you mean {' or '.join(suggested)}?" if suggested else ""
 
 
 def _names(section: str) -> list[str]:

@@ -17,7 +17,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config.keys import KEYS, Key, printable, quoted, section_suggestion, sections, suggestion
+from gateway.config.keys import (
+    KEYS,
+    Key,
+    did_you_mean,
+    printable,
+    quoted,
+    section_suggestions,
+    sections,
+    suggestions,
+)
 from gateway.config.model import Settings
 from gateway.config.toml_lines import key_lines
 from gateway.errors import ConfigError
@@ -111,9 +120,7 @@ def _value(settings: Settings, key: Key) -> object:
     return getattr(getattr(settings, key.section), key.name)
 
 
-def _resolve(
-    path: Path | None, overrides: Mapping[str, str], environ: Mapping[str, str]
-) -> tuple[Settings, _Gathered]:
+def _resolve(path: Path | None, overrides: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Settings, _Gathered]:
     gathered = _Gathered({}, [])
     if path is not None:
         _gather_file(path, gathered)
@@ -147,7 +154,9 @@ def _gather_file(path: Path, gathered: _Gathered) -> None:
     for section, table in document.items():
         if section not in sections():
             what = f"table [{section}]" if isinstance(table, dict) else f"key {section}"
-            gathered.problems.append(_Problem(f"unknown {what}{section_suggestion(section)}", at(section)))
+            gathered.problems.append(
+                _Problem(f"unknown {what}{did_you_mean(section_suggestions(section))}", at(section))
+            )
         elif not isinstance(table, dict):
             message = f"{section}: found {quoted(table)}, expected a table [{section}]"
             gathered.problems.append(_Problem(message, at(section)))
@@ -160,7 +169,7 @@ def _give(dotted: str, value: Any, origin: Origin, gathered: _Gathered) -> None:
     if dotted in KEYS:
         gathered.given[dotted] = _Given(value, origin)
     else:
-        gathered.problems.append(_Problem(f"unknown key {dotted}{suggestion(dotted)}", origin))
+        gathered.problems.append(_Problem(f"unknown key {dotted}{did_you_mean(suggestions(dotted))}", origin))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int, ...], int]]:
@@ -194,8 +203,8 @@ def _gather_environment(environ: Mapping[str, str], gathered: _Gathered) -> None
         dotted = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace(_LEVEL_SEPARATOR, ".")
         origin = Origin(f"environment variable {variable}")
         if dotted not in KEYS or variable != variable_of(dotted):
-            near = suggestion(dotted).removeprefix("; did you mean ").removesuffix("?")
-            hint = f"; did you mean {variable_of(near)}?" if near else ""
+            near = [dotted] if dotted in KEYS else suggestions(dotted)
+            hint = did_you_mean([variable_of(key) for key in near])
             gathered.problems.append(_Problem(f"no such setting{hint}", origin))
         elif environ[variable]:
             gathered.given[dotted] = _Given(KEYS[dotted].from_text(environ[variable]), origin)

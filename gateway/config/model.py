@@ -49,17 +49,13 @@ def _contradiction(what: str, *keys: str) -> PydanticCustomError:
 
 def _ae_title(value: str) -> str:
     if not _AE_TITLE.fullmatch(value) or value != value.strip():
-        raise _expected(
-            "an AE title (PS3.5 §6.2): 1 to 16 printable ASCII characters, no backslash, no outer space"
-        )
+        raise _expected("an AE title (PS3.5 §6.2): 1 to 16 printable ASCII characters, no backslash, no outer space")
     return value
 
 
 def _uid(value: str) -> str:
     if len(value) > _UID_LENGTH or not _UID.fullmatch(value):
-        raise _expected(
-            "UIDs (PS3.5 §9.1): numbers without leading zeros, joined by dots, at most 64 characters"
-        )
+        raise _expected("UIDs (PS3.5 §9.1): numbers without leading zeros, joined by dots, at most 64 characters")
     return value
 
 
@@ -79,9 +75,7 @@ def _database_url(value: str) -> str:
     is_sqlite = scheme == "sqlite" and rest.startswith("//") and len(rest) > len("//")
     if value.isprintable() and (is_sqlite or (scheme in _SERVERS and _has_database(value))):
         return value
-    raise _expected(
-        "postgresql://user:password@host/database, or sqlite:/// and an absolute path (four slashes)"
-    )
+    raise _expected("postgresql://user:password@host/database, or sqlite:/// and an absolute path (four slashes)")
 
 
 def _has_database(url: str) -> bool:
@@ -168,15 +162,11 @@ class SCPSettings(Section):
         MIB,
         "Largest P-DATA-TF we advertise, in bytes (PS3.8 Annex D.1); smaller is slow, larger takes memory.",
     )
-    associations: int = _number(
-        64, 1, 4096, "Associations open at once; each holds a thread and its buffers."
-    )
+    associations: int = _number(64, 1, 4096, "Associations open at once; each holds a thread and its buffers.")
     associations_per_peer: int = _number(
         16, 1, 4096, "Associations open at once from one calling AE title, so that others find room."
     )
-    half_open: int = _number(
-        64, 1, 4096, "Connections at once that have not sent a whole A-ASSOCIATE-RQ yet."
-    )
+    half_open: int = _number(64, 1, 4096, "Connections at once that have not sent a whole A-ASSOCIATE-RQ yet.")
     half_open_per_address: int = _number(8, 1, 4096, "Such connections at once from one address.")
     associate_timeout_s: float = _number(
         10.0,
@@ -184,15 +174,11 @@ class SCPSettings(Section):
         5 * MINUTE_S,
         "Seconds a peer has for its whole A-ASSOCIATE-RQ (ARTIM timer, PS3.8 §9.1.5).",
     )
-    idle_timeout_s: float = _number(
-        60.0, 1, DAY_S, "Seconds an association may be silent before it is aborted."
-    )
+    idle_timeout_s: float = _number(60.0, 1, DAY_S, "Seconds an association may be silent before it is aborted.")
     minimum_rate_bytes_per_s: int = _number(
         16 * KIB, 0, GIB, "Slowest a peer may send within a message, bytes per second; 0 sets no limit."
     )
-    minimum_rate_window_s: float = _number(
-        60.0, 1, HOUR_S, "Seconds over which the slowest rate is measured."
-    )
+    minimum_rate_window_s: float = _number(60.0, 1, HOUR_S, "Seconds over which the slowest rate is measured.")
     drain_timeout_s: float = _number(
         30.0, 0, HOUR_S, "Seconds running instances have to finish when the node stops, before abort."
     )
@@ -205,28 +191,18 @@ class DeliverySettings(Section):
     """Outbound associations and retries."""
 
     associations: int = _number(4, 1, 64, "Associations open at once to one destination.")
-    connect_timeout_s: float = _number(
-        5.0, 0.1, 5 * MINUTE_S, "Seconds a destination has to accept the connection."
-    )
+    connect_timeout_s: float = _number(5.0, 0.1, 5 * MINUTE_S, "Seconds a destination has to accept the connection.")
     associate_timeout_s: float = _number(
         10.0, 0.1, 5 * MINUTE_S, "Seconds a destination has to answer the A-ASSOCIATE-RQ."
     )
     response_timeout_s: float = _number(
         60.0, 1, HOUR_S, "Seconds a destination has to answer a C-STORE after its last byte."
     )
-    stall_timeout_s: float = _number(
-        30.0, 1, HOUR_S, "Seconds a destination may take no byte at all while we send."
-    )
-    linger_s: float = _number(
-        0.2, 0, MINUTE_S, "Seconds an outbound association may be idle before it is released."
-    )
+    stall_timeout_s: float = _number(30.0, 1, HOUR_S, "Seconds a destination may take no byte at all while we send.")
+    linger_s: float = _number(0.2, 0, MINUTE_S, "Seconds an outbound association may be idle before it is released.")
     attempts: int = _number(8, 1, 1000, "Attempts at one instance before it becomes a dead letter.")
-    first_retry_s: float = _number(
-        5.0, 0.1, HOUR_S, "Seconds before the second attempt; doubled for each further."
-    )
-    longest_retry_s: float = _number(
-        15.0 * MINUTE_S, 0.1, DAY_S, "Longest wait between two attempts, in seconds."
-    )
+    first_retry_s: float = _number(5.0, 0.1, HOUR_S, "Seconds before the second attempt; doubled for each further.")
+    longest_retry_s: float = _number(15.0 * MINUTE_S, 0.1, DAY_S, "Longest wait between two attempts, in seconds.")
     calling_ae_title: AETitle | None = Field(
         None, description="AE title this node calls others by. Not set: scp.ae_title."
     )
@@ -248,9 +224,7 @@ class ConsentSettings(Section):
     refresh_s: float = _number(
         0.2, 0.01, 0.25, "Seconds between looks at the consent epoch; few, as withdrawal acts in a second."
     )
-    stale_after_s: float = _number(
-        0.5, 0.02, 0.5, "Age, in seconds, of the last look beyond which nothing leaves."
-    )
+    stale_after_s: float = _number(0.5, 0.02, 0.5, "Age, in seconds, of the last look beyond which nothing leaves.")
 
     @model_validator(mode="after")
     def _refreshed_before_stale(self) -> Self:
@@ -281,9 +255,7 @@ class LogSettings(Section):
     """What goes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity written.")
-    format: Literal["json", "text"] = Field(
-        "json", description="One JSON object a line, or text for a terminal."
-    )
+    format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for a terminal.")
 
 
 class Settings(Section):
