@@ -16,6 +16,7 @@
     ├── InputError                     a value from a user or a peer system              -> HTTP 4xx, exit code 2
     │   ├── ConfigError                file, line and what was expected
     │   ├── NotFound · Conflict
+    │   ├── NotPermitted               who asks may not do this                          -> HTTP 403
     │   └── DocumentRejected           field and reason
     └── PeerSystemError                another system's HTTP interface failed us
 
@@ -126,6 +127,10 @@ class NotFound(InputError):
 
 class Conflict(InputError):
     """What was asked contradicts what is there."""
+
+
+class NotPermitted(InputError):
+    """Who asks may not do what was asked, whatever the values."""
 
 
 class DocumentRejected(InputError):

@@ -29,16 +29,25 @@ def add_document(session: Session, document: Document) -> None:
 
 
 def find_document(session: Session, study_instance_uid: str, document_id: str) -> Document | None:
-    """A document of a study."""
-    row = session.get(DocumentRow, document_id)
-    return _document(row) if row is not None and row.study_instance_uid == study_instance_uid else None
+    """A current document of a study."""
+    row = session.scalar(
+        select(DocumentRow).where(
+            DocumentRow.id == document_id,
+            DocumentRow.study_instance_uid == study_instance_uid,
+            DocumentRow.state == DocumentState.CURRENT.value,
+        )
+    )
+    return _document(row) if row is not None else None
 
 
 def study_documents(session: Session, study_instance_uid: str) -> list[Document]:
-    """The documents of a study, oldest first."""
+    """The current documents of a study, oldest first."""
     query = (
         select(DocumentRow)
-        .where(DocumentRow.study_instance_uid == study_instance_uid)
+        .where(
+            DocumentRow.study_instance_uid == study_instance_uid,
+            DocumentRow.state == DocumentState.CURRENT.value,
+        )
         .order_by(DocumentRow.created_at, DocumentRow.id)
     )
     return [_document(row) for row in session.scalars(query)]

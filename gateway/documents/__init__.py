@@ -1,0 +1,1 @@
+"""Documents beside studies: kept by digest, released by decision."""
