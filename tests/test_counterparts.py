@@ -1,4 +1,4 @@
-"""The `needs` marker and the search for counterparts; run on small suites of their own."""
+"""The `needs` marker, tried on small suites of their own."""
 
 import os
 import subprocess
@@ -73,25 +73,3 @@ def test_misspelt_counterpart_is_an_error(tmp_path: Path) -> None:
 
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
     assert "needs() takes orthanc, dcmtk" in result.stdout + result.stderr
-
-
-def test_private_folder_comes_before_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    private = tmp_path / "bin" / "storescu"
-    private.parent.mkdir()
-    private.write_text("#!/bin/sh\n")
-    private.chmod(0o755)
-    monkeypatch.setenv("GATEWAY_COUNTERPARTS", str(tmp_path))
-
-    assert counterparts.path("storescu") == private
-
-
-def test_programs_on_the_path_are_not_counterparts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = tmp_path / "findscu-of-pynetdicom"
-    other.write_text("#!/bin/sh\n")
-    other.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("GATEWAY_COUNTERPARTS", str(tmp_path))
-
-    assert counterparts.find(other.name) is None
-    with pytest.raises(FileNotFoundError, match="make counterparts"):
-        counterparts.path(other.name)
