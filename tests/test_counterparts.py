@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import counterparts
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 SUITE = """
 import pytest
@@ -19,7 +19,6 @@ def test_of_a_counterpart():
 def test_of_nothing():
     pass
 """
-
 
 HIDE_ORTHANC = """
 from tests import counterparts
@@ -44,10 +43,10 @@ def run_suite(folder: Path, source: str, **environment: str) -> subprocess.Compl
         "--rootdir",
         str(folder),
         "-c",
-        str(counterparts.REPOSITORY / "pyproject.toml"),
+        str(REPOSITORY / "pyproject.toml"),
         str(suite),
     ]
-    settings = os.environ | {"PYTHONPATH": str(counterparts.REPOSITORY), "REQUIRE_REAL": "0"} | environment
+    settings = os.environ | {"PYTHONPATH": str(REPOSITORY), "REQUIRE_REAL": "0"} | environment
     return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
 
 
