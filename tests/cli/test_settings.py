@@ -113,7 +113,7 @@ class TestShow:
         (current_folder / "a.toml").write_text("[scp]\nport = 104\n")
         result = gateway("config", "show", "-c", "a.toml", "--set", "log.level=debug", GATEWAY__WEB__PORT="81")
         assert result.exit_code == 0
-        rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in result.stdout.splitlines()}
+        rows = {line.split()[0]: line.rstrip().split(maxsplit=2)[1:] for line in result.stdout.splitlines()}
         assert rows["scp.port"] == ["104", "a.toml:2"]
         assert rows["log.level"] == ["debug", "command line"]
         assert rows["web.port"] == ["81", "environment variable GATEWAY__WEB__PORT"]
