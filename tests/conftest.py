@@ -44,7 +44,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("missing counterparts", yellow=True)
     for name, count in sorted(missed.items()):
         done = "failed" if counterparts.required() else "not run"
-        terminalreporter.line(
-            f"{name}: {count} tests {done}; programs {', '.join(counterparts.PROGRAMS[name])}"
-        )
+        terminalreporter.line(f"{name}: {count} tests {done}; programs {', '.join(counterparts.PROGRAMS[name])}")
     terminalreporter.line(f"get them: {counterparts.HOW_TO_GET}")
