@@ -18,7 +18,7 @@ from gateway.errors import StoreUnavailable
 from gateway.metrics import Metrics
 from gateway.planning import Planner, Subject
 from gateway.store.database import Database
-from gateway.store.decisions import record_decision
+from gateway.store.decisions import record_decisions
 from gateway.store.documents import find_document, study_documents
 from gateway.store.writer import Writer
 
@@ -99,7 +99,7 @@ class Releases:
         decision = _decide(self.planner, document, caller.institution_oid)
         self.metrics.decisions.labels(decision.verdict.outcome, decision.verdict.reason).inc()
         if not decision.verdict.permitted:
-            self.writer.post(lambda session: record_decision(session, decision))
+            self.writer.post(lambda session: record_decisions(session, [decision]))
             self.metrics.documents.labels("read", "not_available").inc()
             return None
         self._record([decision])
@@ -125,7 +125,7 @@ class Releases:
     def _record(self, decisions: list[Decision]) -> None:
         """Durable before anything is shown."""
         if decisions:
-            self.writer.write(lambda session: _record_all(session, decisions))
+            self.writer.write(lambda session: record_decisions(session, decisions))
 
 
 def _decide(planner: Planner, document: Document, reader_oid: str) -> Decision:
@@ -138,11 +138,6 @@ def decide_about_nothing(planner: Planner, study_instance_uid: str, reader_oid: 
     nobody = PatientKey(reader_oid, study_instance_uid.translate(_LETTERS))
     subject = Subject(study_instance_uid, nobody, reader_oid, Content.DOCUMENT)
     planner.decide_document(_NO_DOCUMENT, subject, reader_oid)
-
-
-def _record_all(session: Session, decisions: list[Decision]) -> None:
-    for decision in decisions:
-        record_decision(session, decision)
 
 
 def _nothing(_session: Session) -> None:
