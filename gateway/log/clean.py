@@ -31,7 +31,7 @@ ALLOWED_FIELDS: Final = frozenset({
     # what we keep, by our own ids
     "record", "record_id", "delivery", "delivery_id", "transfer", "transfer_id", "decision", "decision_id",
     "document", "document_id", "consent_id", "case_id", "request_id", "token_id", "user_id", "job_id",
-    "route_id", "media_type", "document_type", "purpose", "role", "role",
+    "route_id", "media_type", "document_type", "purpose", "role",
     # counts and measures
     "count", "instances", "associations", "half_open", "deliveries", "waiting", "attempt", "attempts",
     "limit", "limit_bytes", "bytes", "length_bytes", "free_bytes", "floor_bytes", "rate_bytes_per_s",
