@@ -30,6 +30,7 @@ router = APIRouter(prefix="/api/v1/studies/{StudyInstanceUID}/documents", tags=[
 StudyInstanceUID = Annotated[
     str,
     Path(
+        title="StudyInstanceUID",
         description="(0020,000D), PS3.5 §9.1",
         max_length=64,
         pattern=r"^[0-9]+(\.[0-9]+)*$",
