@@ -116,15 +116,16 @@ class Delivery:
 class DeliveryOutcome:
     """How one attempt ended. `due_at` is set when it is to be tried again.
 
-    `status` is the DIMSE status the peer answered with; `sent_sha256` the digest of the bytes that left in full.
+    `attempts` counts those made so far. `status` is the DIMSE status the peer answered
+    with; `sent_sha256` the digest of the bytes that left in full.
     """
 
     delivery_id: int
     state: DeliveryState
     finished_at: datetime
+    attempts: int
     status: int | None = None
     detail: str = ""
     sent_sha256: str | None = None
-    counts_as_attempt: bool = True
     due_at: datetime | None = None
     decision: Decision | None = None

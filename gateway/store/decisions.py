@@ -3,32 +3,36 @@
 import json
 from collections.abc import Iterable
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from gateway.domain.decision import Decision, Outcome, Purpose, Reason, Verdict
 from gateway.store.tables import DecisionRow
 
 
-def record_decision(session: Session, decision: Decision) -> None:
-    """Keep a decision; one already kept is left as it is."""
-    if session.get(DecisionRow, decision.id) is None:
-        session.add(
-            DecisionRow(
-                id=decision.id,
-                decided_at=decision.decided_at,
-                study_instance_uid=decision.study_instance_uid,
-                source_oid=decision.source_oid,
-                destination_oid=decision.destination_oid,
-                outcome=decision.verdict.outcome.value,
-                reason=decision.verdict.reason.value,
-                forms=json.dumps(decision.verdict.forms),
-                consent_epoch=decision.consent_epoch,
-                purpose=decision.purpose.value,
-                document_id=decision.document_id,
-            )
-        )
-        session.flush()
+def record_decisions(session: Session, decisions: Iterable[Decision]) -> None:
+    """Keep decisions; those already kept are left as they are."""
+    by_id = {decision.id: decision for decision in decisions}
+    for known in session.scalars(select(DecisionRow.id).where(DecisionRow.id.in_(list(by_id)))):
+        by_id.pop(known)
+    rows = [
+        {
+            "id": decision.id,
+            "decided_at": decision.decided_at,
+            "study_instance_uid": decision.study_instance_uid,
+            "source_oid": decision.source_oid,
+            "destination_oid": decision.destination_oid,
+            "outcome": decision.verdict.outcome.value,
+            "reason": decision.verdict.reason.value,
+            "forms": json.dumps(decision.verdict.forms),
+            "consent_epoch": decision.consent_epoch,
+            "purpose": decision.purpose.value,
+            "document_id": decision.document_id,
+        }
+        for decision in by_id.values()
+    ]
+    if rows:
+        session.execute(insert(DecisionRow), rows)
 
 
 def list_decisions(

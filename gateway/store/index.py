@@ -4,18 +4,18 @@ The same SOP Instance UID twice: same content is the same instance, sent again; 
 delivered nowhere until somebody has looked at it. Nothing is ever overwritten.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from gateway.domain.person import PatientKey
-from gateway.domain.transfer import DeliveryState, InstanceState, SpoolRecord
-from gateway.store.decisions import record_decision
-from gateway.store.tables import DeliveryRow, InstanceRow, StudyRow
+from gateway.domain.transfer import DeliveryState, InstanceState, PlannedDestination, SpoolRecord
+from gateway.store.decisions import record_decisions
+from gateway.store.tables import Base, DeliveryRow, InstanceRow, StudyRow
 
 _OPEN = (DeliveryState.QUEUED.value, DeliveryState.ACTIVE.value)
 
@@ -27,33 +27,45 @@ class Indexed(StrEnum):
     SENT_AGAIN = "SENT_AGAIN"
     """The same content is in the spool already; the new copy is not needed."""
     QUARANTINED = "QUARANTINED"
-    KNOWN = "KNOWN"
-    """This very record was indexed before."""
 
 
-def index_record(session: Session, record: SpoolRecord) -> Indexed:
-    """Enter a durable record and queue its permitted deliveries. May be repeated."""
-    if session.get(InstanceRow, record.record_id) is not None:
-        return Indexed.KNOWN
-    for planned in record.plan.destinations:
-        record_decision(session, planned.decision)
-    _add_study(session, record)
-    twins = session.scalars(
-        select(InstanceRow).where(
-            InstanceRow.sop_instance_uid == record.head.sop_instance_uid,
-            InstanceRow.issuer_oid == record.head.patient.issuer_oid,
-            InstanceRow.state != InstanceState.QUARANTINED.value,
-        )
-    ).all()
-    if any(twin.sha256 != record.sha256 for twin in twins):
-        session.add(_instance(record, InstanceState.QUARANTINED))
-        return Indexed.QUARANTINED
-    spooled = next((twin for twin in twins if twin.state == InstanceState.SPOOLED.value), None)
-    if spooled is None:
-        session.add(_instance(record, InstanceState.SPOOLED))
-        session.flush()
-    _queue_deliveries(session, record, spooled.record_id if spooled else record.record_id)
-    return Indexed.SENT_AGAIN if spooled else Indexed.NEW
+@dataclass(frozen=True, slots=True)
+class _Twin:
+    """An indexed instance with the same SOP Instance UID from the same institution."""
+
+    record_id: str
+    sha256: str
+    is_spooled: bool
+
+
+def index_records(session: Session, records: Sequence[SpoolRecord]) -> list[Indexed]:
+    """Enter durable records, none of which is known yet, and queue their permitted deliveries."""
+    record_decisions(session, (planned.decision for record in records for planned in record.plan.destinations))
+    _add_studies(session, records)
+    twins = _twins(session, records)
+    results: list[Indexed] = []
+    instances: list[dict[str, object]] = []
+    deliveries: list[dict[str, object]] = []
+    again: list[tuple[str, SpoolRecord]] = []
+    for record in records:
+        known = twins.setdefault((record.head.patient.issuer_oid, record.head.sop_instance_uid), [])
+        spooled = next((twin for twin in known if twin.is_spooled), None)
+        if any(twin.sha256 != record.sha256 for twin in known):
+            instances.append(_instance(record, InstanceState.QUARANTINED))
+            results.append(Indexed.QUARANTINED)
+        elif spooled is not None:
+            again.append((spooled.record_id, record))
+            results.append(Indexed.SENT_AGAIN)
+        else:
+            known.append(_Twin(record.record_id, record.sha256, is_spooled=True))
+            instances.append(_instance(record, InstanceState.SPOOLED))
+            deliveries += [_delivery(record.record_id, record, planned) for planned in record.plan.permitted]
+            results.append(Indexed.NEW)
+    _insert(session, InstanceRow, instances)
+    _insert(session, DeliveryRow, deliveries)
+    for record_id, record in again:
+        _deliver_again(session, record_id, record)
+    return results
 
 
 def known_record_ids(session: Session) -> set[str]:
@@ -111,8 +123,27 @@ def studies_with_uid(session: Session, study_instance_uid: str) -> Iterator[Stud
         yield StudyKey(row.study_instance_uid, PatientKey(row.issuer_oid, row.patient_id))
 
 
-def _queue_deliveries(session: Session, record: SpoolRecord, record_id: str) -> None:
-    """One delivery per permitted destination; one that has ended before is asked for again."""
+def _twins(session: Session, records: Sequence[SpoolRecord]) -> dict[tuple[str, str], list[_Twin]]:
+    query = select(
+        InstanceRow.issuer_oid,
+        InstanceRow.sop_instance_uid,
+        InstanceRow.record_id,
+        InstanceRow.sha256,
+        InstanceRow.state,
+    ).where(
+        InstanceRow.sop_instance_uid.in_([record.head.sop_instance_uid for record in records]),
+        InstanceRow.state != InstanceState.QUARANTINED.value,
+    )
+    twins: dict[tuple[str, str], list[_Twin]] = {}
+    for issuer_oid, uid, record_id, digest, state in session.execute(query):
+        twin = _Twin(record_id, digest, is_spooled=state == InstanceState.SPOOLED.value)
+        twins.setdefault((issuer_oid, uid), []).append(twin)
+    return twins
+
+
+def _deliver_again(session: Session, record_id: str, record: SpoolRecord) -> None:
+    """The sender asks for deliveries that may have ended before; those still open are not doubled."""
+    session.flush()
     for planned in record.plan.permitted:
         row = session.scalar(
             select(DeliveryRow).where(
@@ -120,17 +151,7 @@ def _queue_deliveries(session: Session, record: SpoolRecord, record_id: str) -> 
             )
         )
         if row is None:
-            session.add(
-                DeliveryRow(
-                    record_id=record_id,
-                    destination_ae_title=planned.ae_title,
-                    decision_id=planned.decision.id,
-                    state=DeliveryState.QUEUED.value,
-                    attempts=0,
-                    due_at=record.received_at,
-                    detail="",
-                )
-            )
+            _insert(session, DeliveryRow, [_delivery(record_id, record, planned)])
         elif row.state not in _OPEN:
             row.state = DeliveryState.QUEUED.value
             row.decision_id = planned.decision.id
@@ -138,35 +159,62 @@ def _queue_deliveries(session: Session, record: SpoolRecord, record_id: str) -> 
             row.due_at = record.received_at
 
 
-def _add_study(session: Session, record: SpoolRecord) -> None:
-    head = record.head
-    key = (head.study_instance_uid, head.patient.issuer_oid)
-    if session.get(StudyRow, key) is None:
-        session.add(
-            StudyRow(
-                study_instance_uid=head.study_instance_uid,
-                issuer_oid=head.patient.issuer_oid,
-                patient_id=head.patient.patient_id,
-                accession_number=head.accession_number,
-                first_received_at=record.received_at,
-            )
+def _add_studies(session: Session, records: Sequence[SpoolRecord]) -> None:
+    by_key = {(record.head.study_instance_uid, record.head.patient.issuer_oid): record for record in records}
+    known = session.execute(
+        select(StudyRow.study_instance_uid, StudyRow.issuer_oid).where(
+            StudyRow.study_instance_uid.in_([study_instance_uid for study_instance_uid, _ in by_key])
         )
-
-
-def _instance(record: SpoolRecord, state: InstanceState) -> InstanceRow:
-    head = record.head
-    return InstanceRow(
-        record_id=record.record_id,
-        sop_instance_uid=head.sop_instance_uid,
-        sop_class_uid=head.sop_class_uid,
-        transfer_syntax_uid=head.transfer_syntax_uid,
-        study_instance_uid=head.study_instance_uid,
-        series_instance_uid=head.series_instance_uid,
-        issuer_oid=head.patient.issuer_oid,
-        patient_id=head.patient.patient_id,
-        calling_ae_title=record.arrival.calling_ae_title,
-        data_bytes=record.data_bytes,
-        sha256=record.sha256,
-        received_at=record.received_at,
-        state=state.value,
     )
+    for study_instance_uid, issuer_oid in known:
+        by_key.pop((study_instance_uid, issuer_oid), None)
+    _insert(
+        session,
+        StudyRow,
+        [
+            {
+                "study_instance_uid": study_instance_uid,
+                "issuer_oid": issuer_oid,
+                "patient_id": record.head.patient.patient_id,
+                "accession_number": record.head.accession_number,
+                "first_received_at": record.received_at,
+            }
+            for (study_instance_uid, issuer_oid), record in by_key.items()
+        ],
+    )
+
+
+def _insert(session: Session, table: type[Base], rows: list[dict[str, object]]) -> None:
+    if rows:
+        session.execute(insert(table), rows)
+
+
+def _instance(record: SpoolRecord, state: InstanceState) -> dict[str, object]:
+    head = record.head
+    return {
+        "record_id": record.record_id,
+        "sop_instance_uid": head.sop_instance_uid,
+        "sop_class_uid": head.sop_class_uid,
+        "transfer_syntax_uid": head.transfer_syntax_uid,
+        "study_instance_uid": head.study_instance_uid,
+        "series_instance_uid": head.series_instance_uid,
+        "issuer_oid": head.patient.issuer_oid,
+        "patient_id": head.patient.patient_id,
+        "calling_ae_title": record.arrival.calling_ae_title,
+        "data_bytes": record.data_bytes,
+        "sha256": record.sha256,
+        "received_at": record.received_at,
+        "state": state.value,
+    }
+
+
+def _delivery(record_id: str, record: SpoolRecord, planned: PlannedDestination) -> dict[str, object]:
+    return {
+        "record_id": record_id,
+        "destination_ae_title": planned.ae_title,
+        "decision_id": planned.decision.id,
+        "state": DeliveryState.QUEUED.value,
+        "attempts": 0,
+        "due_at": record.received_at,
+        "detail": "",
+    }

@@ -1,16 +1,19 @@
 """The queue of deliveries: claim, finish, count. One row per instance and destination."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.domain.person import PatientKey
 from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
-from gateway.store.decisions import record_decision
+from gateway.store.decisions import record_decisions
 from gateway.store.tables import DeliveryRow, InstanceRow
+
+_DELIVERY = DeliveryRow.metadata.tables[DeliveryRow.__tablename__]
 
 
 def destinations_with_work(session: Session, now: datetime) -> list[str]:
@@ -26,8 +29,22 @@ def destinations_with_work(session: Session, now: datetime) -> list[str]:
 
 def claim(session: Session, destination_ae_title: str, now: datetime, limit_count: int) -> list[Delivery]:
     """Take up to `limit_count` due deliveries of a destination, oldest first; they are ACTIVE from then on."""
-    rows = session.execute(
-        select(DeliveryRow, InstanceRow)
+    query = (
+        select(
+            DeliveryRow.id,
+            DeliveryRow.record_id,
+            DeliveryRow.destination_ae_title,
+            DeliveryRow.decision_id,
+            InstanceRow.sop_class_uid,
+            InstanceRow.sop_instance_uid,
+            InstanceRow.study_instance_uid,
+            InstanceRow.transfer_syntax_uid,
+            InstanceRow.issuer_oid,
+            InstanceRow.patient_id,
+            InstanceRow.data_bytes,
+            InstanceRow.sha256,
+            DeliveryRow.attempts,
+        )
         .join(InstanceRow, InstanceRow.record_id == DeliveryRow.record_id)
         .where(
             DeliveryRow.destination_ae_title == destination_ae_title,
@@ -37,40 +54,35 @@ def claim(session: Session, destination_ae_title: str, now: datetime, limit_coun
         .order_by(DeliveryRow.id)
         .limit(limit_count)
         .with_for_update(of=DeliveryRow, skip_locked=True)
-    ).all()
-    ids = [delivery.id for delivery, _ in rows]
-    claimed = [_delivery(delivery, instance) for delivery, instance in rows]
+    )
+    claimed = [_claimed(row) for row in session.execute(query)]
     session.execute(
         update(DeliveryRow)
-        .where(DeliveryRow.id.in_(ids))
+        .where(DeliveryRow.id.in_([delivery.id for delivery in claimed]))
         .values(state=DeliveryState.ACTIVE.value)
         .execution_options(synchronize_session=False)
     )
     return claimed
 
 
-def finish(session: Session, outcome: DeliveryOutcome) -> None:
-    """Enter how an attempt ended."""
-    if outcome.decision is not None:
-        record_decision(session, outcome.decision)
-    values: dict[str, object] = {
-        "state": outcome.state.value,
-        "status": outcome.status,
-        "detail": outcome.detail,
-        "sent_sha256": outcome.sent_sha256,
-        "attempts": DeliveryRow.attempts + int(outcome.counts_as_attempt),
-        "finished_at": outcome.finished_at,
-    }
-    if outcome.due_at is not None:
-        values["due_at"] = outcome.due_at
-    if outcome.decision is not None:
-        values["decision_id"] = outcome.decision.id
-    session.execute(
-        update(DeliveryRow)
-        .where(DeliveryRow.id == outcome.delivery_id)
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
+def finish(session: Session, outcomes: Sequence[DeliveryOutcome]) -> Sequence[DeliveryOutcome]:
+    """Enter how attempts ended."""
+    record_decisions(session, (outcome.decision for outcome in outcomes if outcome.decision is not None))
+    for outcome in outcomes:
+        values: dict[str, object] = {
+            "state": outcome.state.value,
+            "status": outcome.status,
+            "detail": outcome.detail,
+            "sent_sha256": outcome.sent_sha256,
+            "attempts": outcome.attempts,
+            "finished_at": outcome.finished_at,
+        }
+        if outcome.due_at is not None:
+            values["due_at"] = outcome.due_at
+        if outcome.decision is not None:
+            values["decision_id"] = outcome.decision.id
+        session.connection().execute(_DELIVERY.update().where(_DELIVERY.c.id == outcome.delivery_id).values(values))
+    return outcomes
 
 
 def requeue_active(session: Session) -> None:
@@ -150,19 +162,19 @@ def _latest_detail(session: Session, title: str) -> str:
     return session.scalar(query) or ""
 
 
-def _delivery(row: DeliveryRow, instance: InstanceRow) -> Delivery:
+def _claimed(row: Any) -> Delivery:
     return Delivery(
         id=row.id,
         record_id=row.record_id,
         destination_ae_title=row.destination_ae_title,
         decision_id=row.decision_id,
-        sop_class_uid=instance.sop_class_uid,
-        sop_instance_uid=instance.sop_instance_uid,
-        study_instance_uid=instance.study_instance_uid,
-        transfer_syntax_uid=instance.transfer_syntax_uid,
-        patient=PatientKey(instance.issuer_oid, instance.patient_id),
-        source_oid=instance.issuer_oid,
-        data_bytes=instance.data_bytes,
-        sha256=instance.sha256,
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        study_instance_uid=row.study_instance_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        patient=PatientKey(row.issuer_oid, row.patient_id),
+        source_oid=row.issuer_oid,
+        data_bytes=row.data_bytes,
+        sha256=row.sha256,
         attempts=row.attempts,
     )

@@ -5,19 +5,16 @@ Whatever a crash keeps from being entered is found in the spool at the next star
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future
-
-from sqlalchemy.orm import Session
 
 from gateway import log
 from gateway.domain.transfer import Plan, SpoolRecord
 from gateway.errors import SpoolCorrupt
 from gateway.store.database import Database
-from gateway.store.decisions import record_decision
-from gateway.store.index import Indexed, index_record, known_record_ids, spooled_record_ids
+from gateway.store.decisions import record_decisions
+from gateway.store.index import Indexed, index_records, known_record_ids, spooled_record_ids
 from gateway.store.queue import requeue_active
 from gateway.store.spool import Spool
-from gateway.store.writer import Writer
+from gateway.store.writer import Combiner, Writer
 
 
 class Arrivals:
@@ -27,12 +24,12 @@ class Arrivals:
         self._spool = spool
         self._writer = writer
         self._notify = notify
+        self._records = Combiner(writer, index_records, self._entered)
         self._log = log.get(__name__)
 
     def enter(self, record: SpoolRecord) -> None:
         """Index a durable record soon. Waits only while the database is far behind."""
-        future = self._writer.post(lambda session: index_record(session, record))
-        future.add_done_callback(lambda done: self._entered(record.record_id, done))
+        self._records.add(record)
 
     def enter_denials(self, plan: Plan) -> None:
         """Keep the decisions of a plan that let nothing through; returns when they are durable.
@@ -41,25 +38,19 @@ class Arrivals:
             StoreUnavailable: they are not.
         """
         decisions = [planned.decision for planned in plan.destinations]
+        self._writer.write(lambda session: record_decisions(session, decisions))
 
-        def record(session: Session) -> None:
-            for decision in decisions:
-                record_decision(session, decision)
-
-        self._writer.write(record)
-
-    def _entered(self, record_id: str, done: Future[Indexed]) -> None:
-        if error := done.exception():
-            self._log.error("record_not_indexed", record_id=record_id, exc_info=error)
-            return
-        match done.result():
+    def _entered(self, record: SpoolRecord, result: Indexed | Exception) -> None:
+        match result:
+            case Indexed.NEW:
+                self._notify()
             case Indexed.SENT_AGAIN:
-                self._spool.remove(record_id)
+                self._spool.remove(record.record_id)
                 self._notify()
             case Indexed.QUARANTINED:
-                self._log.warning("instance_quarantined", record_id=record_id)
-            case Indexed.NEW | Indexed.KNOWN:
-                self._notify()
+                self._log.warning("instance_quarantined", record_id=record.record_id)
+            case Exception() as error:
+                self._log.error("record_not_indexed", record_id=record.record_id, error=error)
 
 
 def recover(spool: Spool, database: Database) -> int:
@@ -96,7 +87,7 @@ def _recover_record(spool: Spool, database: Database, record_id: str) -> int:
         spool.remove(record_id)
         return 0
     with database.write() as session:
-        indexed = index_record(session, record)
+        (indexed,) = index_records(session, [record])
     if indexed is Indexed.SENT_AGAIN:
         spool.remove(record_id)
     return 1

@@ -95,14 +95,14 @@ class Deliverer:
             delivery.id,
             DeliveryState.BLOCKED_BY_CONSENT,
             self.clock(),
+            delivery.attempts,
             detail=decision.verdict.reason,
-            counts_as_attempt=False,
             decision=decision,
         )
 
     def failed(self, delivery: Delivery, detail: str, status: int | None = None) -> DeliveryOutcome:
         """A failure that trying again would not mend."""
-        return DeliveryOutcome(delivery.id, DeliveryState.FAILED, self.clock(), status, detail)
+        return DeliveryOutcome(delivery.id, DeliveryState.FAILED, self.clock(), delivery.attempts + 1, status, detail)
 
     def postponed(self, delivery: Delivery, error: GatewayError, delay_s: float) -> DeliveryOutcome:
         """Not tried, through no fault of the instance; due again after `delay_s` seconds."""
@@ -111,8 +111,8 @@ class Deliverer:
             delivery.id,
             DeliveryState.QUEUED,
             now,
+            delivery.attempts,
             detail=str(error),
-            counts_as_attempt=False,
             due_at=now + timedelta(seconds=delay_s),
         )
 
@@ -123,6 +123,7 @@ class Deliverer:
                 delivery.id,
                 DeliveryState.COMPLETED,
                 self.clock(),
+                delivery.attempts + 1,
                 sent.status,
                 detail,
                 sent_sha256=sent.sha256,
@@ -145,7 +146,7 @@ class Deliverer:
             return self.failed(delivery, f"given up after {attempts} attempts: {detail}", status)
         now = self.clock()
         due_at = now + timedelta(seconds=self.retries.delay_s(attempts))
-        return DeliveryOutcome(delivery.id, DeliveryState.QUEUED, now, status, detail, due_at=due_at)
+        return DeliveryOutcome(delivery.id, DeliveryState.QUEUED, now, attempts, status, detail, due_at=due_at)
 
 
 def _outgoing(delivery: Delivery, reader: SpoolReader) -> Outgoing:

@@ -14,7 +14,7 @@ from gateway.store.database import Database
 from gateway.store.index import mark_released, releasable_record_ids
 from gateway.store.queue import claim, destinations_with_work, finish
 from gateway.store.spool import Spool
-from gateway.store.writer import Writer
+from gateway.store.writer import Combiner, Writer
 from gateway.transfer.deliver import Deliverer
 from gateway.transfer.pool import Pool, PoolContext, PoolSettings
 
@@ -55,7 +55,8 @@ class DeliveryService:
         self._retention = timedelta(seconds=retention_s)
         self._clock = clock
         self._pools: dict[str, Pool] = {}
-        self._context = PoolContext(settings, deliverer, metrics, self._finish, self._find_peer)
+        outcomes = Combiner(writer, finish, self._finished)
+        self._context = PoolContext(settings, deliverer, metrics, outcomes.add, self._find_peer)
         self._wake = threading.Event()
         self._stopping = False
         self._swept_at: datetime | None = None
@@ -120,9 +121,10 @@ class DeliveryService:
         pool.add(deliveries)
         return bool(deliveries)
 
-    def _finish(self, outcome: DeliveryOutcome) -> None:
-        future = self._writer.post(lambda session: finish(session, outcome))
-        future.add_done_callback(lambda _: self._wake.set())
+    def _finished(self, _: DeliveryOutcome, result: DeliveryOutcome | Exception) -> None:
+        if isinstance(result, Exception):
+            self._log.error("outcome_not_recorded", error=result)
+        self._wake.set()
 
     def _find_peer(self, title: str) -> ApplicationEntity:
         peer = self._authority.view().network.application_entities.get(title)

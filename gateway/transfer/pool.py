@@ -25,6 +25,9 @@ from gateway.transfer.send import Sender
 TRANSIENT_REJECTION = 2
 """PS3.8 §9.3.4: the result field of A-ASSOCIATE-RJ, rejected-transient."""
 
+CLAIMED_PER_ASSOCIATION_COUNT = 16
+"""Deliveries kept in memory for each association: claiming many at once is cheap, and a crash returns them all."""
+
 GOODBYE_TIMEOUT_S = 2.0
 """How long a peer may take over A-RELEASE-RP or an A-ABORT; the deliveries do not depend on it."""
 
@@ -71,9 +74,11 @@ class Pool:
     def room(self) -> int:
         """How many more deliveries should be claimed for it now: none while the destination is left in peace."""
         with self._condition:
-            if self._stopping or monotonic() < self._paused_until:
+            most = CLAIMED_PER_ASSOCIATION_COUNT * self._context.settings.association_count
+            well_supplied = len(self._dispatch) > most // 2
+            if self._stopping or well_supplied or monotonic() < self._paused_until:
                 return 0
-            return max(0, 16 * self._context.settings.association_count - len(self._dispatch))
+            return most - len(self._dispatch)
 
     def add(self, deliveries: list[Delivery]) -> None:
         """Take claimed deliveries over; every one ends in an outcome."""
