@@ -1,3 +1,3 @@
-"""Imaging exchange gateway: moves DICOM studies and their documents between institutions, after deciding that it may."""
+"""Imaging exchange gateway: moves DICOM studies and documents between institutions, after deciding that it may."""
 
 __version__ = "0.1.0"

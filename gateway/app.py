@@ -1,6 +1,7 @@
 """The composition root: settings in, a running gateway out. Nobody else wires parts together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from gateway import log
@@ -61,6 +62,26 @@ def dial_settings(settings: Settings) -> DialSettings:
         associate_timeout_s=settings.delivery.associate_timeout_s,
         response_timeout_s=settings.delivery.response_timeout_s,
     )
+
+
+@contextmanager
+def open_documents(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Iterator[Documents]:
+    """The documents of a node, for a command beside it; works whether the node runs or not.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    database = open_database(settings)
+    writer = Writer(database)
+    authority = StoredAuthority(database, settings.consent.refresh_s, settings.consent.stale_after_s)
+    writer.start()
+    authority.start()
+    try:
+        yield _documents(settings, database, writer, Planner(authority, clock), Metrics(), clock)
+    finally:
+        authority.stop()
+        writer.stop()
+        database.close()
 
 
 class Gateway:
@@ -196,15 +217,8 @@ class Gateway:
         return AssociationServer(settings, self._authority, sop_classes, store, self._metrics)
 
     def _web_server(self, planner: Planner, clock: Callable[[], datetime]) -> WebServer:
-        documents = Documents(
-            database=self._database,
-            writer=self._writer,
-            planner=planner,
-            blobs=BlobStore(self._settings.blob_dir),
-            clock=clock,
-            limit_bytes=self._settings.documents.limit_bytes,
-            metrics=self._metrics,
-        )
+        documents = _documents(self._settings, self._database, self._writer, planner, self._metrics, clock)
+        documents.blobs.remove_unfinished()
         context = WebContext(
             documents=documents,
             database=self._database,
@@ -216,3 +230,22 @@ class Gateway:
             readiness=self._unready,
         )
         return WebServer(create_app(context), self._settings.web.host, self._settings.web.port)
+
+
+def _documents(  # noqa: PLR0917  # the parts of a node, in the order in which they are made
+    settings: Settings,
+    database: Database,
+    writer: Writer,
+    planner: Planner,
+    metrics: Metrics,
+    clock: Callable[[], datetime],
+) -> Documents:
+    return Documents(
+        database=database,
+        writer=writer,
+        planner=planner,
+        blobs=BlobStore(settings.blob_dir),
+        clock=clock,
+        limit_bytes=settings.documents.limit_bytes,
+        metrics=metrics,
+    )

@@ -21,10 +21,10 @@ _PART = "part"
 
 
 class BlobStore:
-    """The directory of contents. Safe to use from any thread; one process at a time."""
+    """The directory of contents. Safe to use from any thread and process."""
 
     def __init__(self, directory: Path) -> None:
-        """Open the store, creating it if need be; what an earlier process did not finish writing is removed.
+        """Open the store, creating it if need be.
 
         Raises:
             StoreUnavailable: the directory cannot be used.
@@ -33,12 +33,15 @@ class BlobStore:
         self._parts = directory / _PART
         try:
             self._parts.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for entry in os.scandir(self._parts):
-                os.unlink(entry.path)
             _sync_directory(directory)
             _sync_directory(directory.parent)
         except OSError as error:
             raise StoreUnavailable(f"the documents' folder {directory} cannot be used: {error.strerror}") from error
+
+    def remove_unfinished(self) -> None:
+        """Remove what an earlier process did not finish writing. For the node at its start, nobody else."""
+        for entry in os.scandir(self._parts):
+            os.unlink(entry.path)
 
     def writer(self) -> "BlobWriter":
         """A new, empty content. Its owner calls `commit` or `abandon`.
