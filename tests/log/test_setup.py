@@ -279,14 +279,13 @@ class TestHooks:
         Broken()
         assert output.event["error"] == "ValueError"
 
-    def test_python_warnings(self, configure: Configure) -> None:
-        output = configure()
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.showwarning = sys.modules["gateway.log.setup"]._warned
-            warnings.warn(f"Invalid value for PN: {NAME}", UserWarning, stacklevel=1)
-        assert output.event["category"] == "UserWarning"
-        assert output.event["path"] == "test_setup.py"
+    def test_python_warnings(self) -> None:
+        done = run(
+            "import warnings; from gateway import log; log.configure()\n"
+            f"warnings.warn('Invalid value for PN: ' + '{NAME}')"
+        )
+        event = json.loads(done.stderr)
+        assert (event["category"], event["path"], event["line"]) == ("UserWarning", "<string>", 2)
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
