@@ -101,7 +101,7 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
 @every_call
 def test_unavailable(server: FailingServer, node: OrthancNode, call: Callable[[OrthancNode], object]) -> None:
-    server.answer = lambda handler: handler.send(503, b"later")
+    server.answer = lambda handler: handler.send(503, b"later", **{"Retry-After": "0"})
 
     with pytest.raises(PeerSystemError, match=r"http://127.0.0.1:\d+/: asked .*HTTP 503: unavailable; try again"):
         call(node)
