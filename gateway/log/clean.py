@@ -47,9 +47,7 @@ WITHHELD: Final = "withheld"
 # Unicode categories of line ends, terminal sequences, bidi overrides, surrogates and the unassigned.
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # 주민등록번호: a birth date and seven digits; not inside a longer number or a UID.
-_RESIDENT_NUMBER: Final = re.compile(
-    r"(?<![\d.])\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])[\s-]?\d{7}(?![\d.])"
-)
+_RESIDENT_NUMBER: Final = re.compile(r"(?<![\d.])\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])[\s-]?\d{7}(?![\d.])")
 
 
 def clean_fields(fields: Mapping[str, object]) -> dict[str, Scalar]:

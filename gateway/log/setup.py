@@ -62,9 +62,7 @@ def _ours_or_severe(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or f"{record.name}.".startswith(f"{_OURS}.")
 
 
-def _from_other_library(
-    logger: Any, method: str, event_dict: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _from_other_library(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A record not from `Logger`: who, how severe, where, and its text if that is a literal."""
     record: logging.LogRecord = event_dict["_record"]
     error = exception_in(event_dict.get("exc_info"))
