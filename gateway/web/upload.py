@@ -24,6 +24,9 @@ FIELD_LIMIT_BYTES = 4 << 10
 """The longest value, a title of 200 characters, takes well under 1 KiB."""
 
 PART_LIMIT_COUNT = len(FIELDS) + 1
+BOUNDARY_LIMIT_BYTES = 70
+"""RFC 2046 §5.1.1."""
+
 FEED_BYTES = 256 << 10
 """Parsed, digested and written at once, on a thread: less than a millisecond of work."""
 
@@ -187,9 +190,10 @@ def _boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data":
         raise HTTPException(UNSUPPORTED.status, "Send multipart/form-data.")
-    if not options.get(b"boundary"):
+    boundary = options.get(b"boundary", b"")
+    if not 0 < len(boundary) <= BOUNDARY_LIMIT_BYTES:
         raise _malformed()
-    return options[b"boundary"]
+    return boundary
 
 
 def _malformed() -> HTTPException:
