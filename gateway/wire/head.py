@@ -44,12 +44,14 @@ _DELIMITER_GROUP = 0xFFFE
 _COMMAND_GROUP = 0x0000
 _FILE_META_GROUP = 0x0002
 _PIXEL_DATA_GROUP = 0x7FE0
+_SPECIAL_GROUPS = frozenset({_COMMAND_GROUP, _FILE_META_GROUP, _PIXEL_DATA_GROUP, _DELIMITER_GROUP})
 
 _HEADER_BYTES = 8
 _LONG_HEADER_BYTES = 12
 
 # PS3.5 §7.1.2: every value representation not in this list has a 32 bit length.
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _UNDEFINED_LENGTH_VRS = frozenset({b"SQ", b"UN", b"OB", b"OW"})
 
 
@@ -175,6 +177,8 @@ class HeadWalker:
     def _walk(self, view: memoryview) -> None:
         position, end = 0, len(view)
         while position < end and not self._is_done:
+            if not (self._skip_bytes or self._gathered or self._levels or self._value_tag is not None):
+                position = self._walk_plainly(view, position)
             if self._skip_bytes:
                 count = min(self._skip_bytes, end - position)
                 self._skip_bytes -= count
@@ -185,6 +189,43 @@ class HeadWalker:
             self._count(count)
             if len(self._gathered) == self._needed_bytes:
                 self._take_gathered()
+
+    def _walk_plainly(self, view: memoryview, start: int) -> int:
+        """Walks top-level elements as long as each is whole in `view`, ordinary and before `until`.
+
+        This is the hot loop; what it leaves is walked byte by byte, and judged, by the rest of the class.
+
+        Returns:
+            Where it stopped, at the start of an element.
+        """
+        encoding, wanted, until = self._encoding, self._wanted, self._until
+        position, last_start = start, len(view) - _LONG_HEADER_BYTES
+        previous_tag = self._previous_tag
+        while position <= last_start:
+            if encoding.is_explicit:
+                group, number, vr, length = encoding.tag_and_vr.unpack_from(view, position)
+                value = position + _HEADER_BYTES
+                if vr not in _SHORT_VRS:
+                    if vr not in _LONG_VRS:
+                        break
+                    (length,) = encoding.long_length.unpack_from(view, value)
+                    value = position + _LONG_HEADER_BYTES
+            else:
+                group, number, length = encoding.tag_and_length.unpack_from(view, position)
+                value = position + _HEADER_BYTES
+            tag = group << 16 | number
+            end = value + length
+            if not previous_tag < tag < until or group in _SPECIAL_GROUPS or end > len(view):
+                break
+            if tag in wanted:
+                if length > WANTED_VALUE_LIMIT_BYTES:
+                    break
+                self.elements[tag] = bytes(view[value:end])
+            previous_tag = tag
+            position = end
+        self._previous_tag = previous_tag
+        self._count(position - start)
+        return position
 
     def _count(self, count: int) -> None:
         self.bytes_walked += count
@@ -207,6 +248,8 @@ class HeadWalker:
         group, number, length = encoding.tag_and_length.unpack_from(self._gathered)
         tag = group << 16 | number
         vr = b""
+        if level is None:
+            self._check_group(group, tag)
         if encoding.is_explicit and group != _DELIMITER_GROUP:
             _, _, vr, length = encoding.tag_and_vr.unpack_from(self._gathered)
             if vr not in _SHORT_VRS:
@@ -235,15 +278,10 @@ class HeadWalker:
         self._is_done = tag == self._until
 
     def _top_level_element(self, tag: int, vr: bytes, length: int) -> None:
-        group = tag >> 16
-        if group == _FILE_META_GROUP:
-            raise self._malformed(tag, "is file meta information, which does not belong in a data set")
-        if group == _COMMAND_GROUP:
-            raise self._malformed(tag, "is a command element, or the preamble of a file, not part of a data set")
         if tag <= self._previous_tag:
             raise self._malformed(tag, "is out of order")
         self._previous_tag = tag
-        if tag > self._until or group == _PIXEL_DATA_GROUP:
+        if tag > self._until or tag >> 16 == _PIXEL_DATA_GROUP:
             self._is_done = True
         elif tag in self._wanted and length != _UNDEFINED_LENGTH:
             self._gather_value(tag, length)
@@ -296,6 +334,12 @@ class HeadWalker:
         if self.bytes_walked + length > self._limit_bytes:
             raise self._too_long()  # known now, so not one byte of it is waited for
         self._skip_bytes = length
+
+    def _check_group(self, group: int, tag: int) -> None:
+        if group == _FILE_META_GROUP:
+            raise self._malformed(tag, "is file meta information, which does not belong in a data set")
+        if group == _COMMAND_GROUP:
+            raise self._malformed(tag, "is a command element, or the preamble of a file, and no part of a data set")
 
     def _check_vr(self, vr: bytes) -> None:
         if not (vr.isalpha() and vr.isupper()):

@@ -72,11 +72,7 @@ class FragmentFrame:
             LocalProtocolError: no fragment fits in what the peer takes, or in the capacity.
         """
         header_bytes = _FRAGMENT_HEADER.size
-        if capacity_bytes < header_bytes + 2:
-            raise LocalProtocolError(f"no fragment fits in a frame of {capacity_bytes} bytes")
-        largest = fragment_payload_bytes(peer_maximum_length)
-        pdu_count = min(-(-capacity_bytes // (header_bytes + largest)), SLOT_LIMIT)
-        self._payload_bytes = min(largest, (capacity_bytes // pdu_count - header_bytes) & ~1)
+        pdu_count, self._payload_bytes = _layout(fragment_payload_bytes(peer_maximum_length), capacity_bytes)
         self._stride_bytes = header_bytes + self._payload_bytes
         self._context_id = context_id
         self._frame = memoryview(bytearray(pdu_count * self._stride_bytes))
@@ -122,6 +118,22 @@ class FragmentFrame:
             start = self._changed_header
             self._frame[start : start + len(self._full_header)] = self._full_header
             self._changed_header = None
+
+
+def _layout(largest_bytes: int, capacity_bytes: int) -> tuple[int, int]:
+    """How many PDUs a frame has, and the payload of each: whichever of the two ways carries more.
+
+    Either fragments as long as the peer allows, or one more PDU with slightly shorter ones: 256 KiB would
+    hold just one PDU for a peer that takes 128 KiB, since the headers leave no room for the second.
+    """
+    header_bytes = _FRAGMENT_HEADER.size
+    full_count = min(capacity_bytes // (header_bytes + largest_bytes), SLOT_LIMIT)
+    shorter_bytes = (capacity_bytes // (full_count + 1) - header_bytes) & ~1
+    if full_count < SLOT_LIMIT and (full_count + 1) * shorter_bytes > full_count * largest_bytes:
+        return full_count + 1, shorter_bytes
+    if full_count == 0:
+        raise LocalProtocolError(f"no fragment fits in a frame of {capacity_bytes} bytes")
+    return full_count, largest_bytes
 
 
 def _fragment_header(length: int, context_id: int, control: int) -> bytes:
