@@ -3,17 +3,24 @@
 import json
 from collections.abc import Iterable
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from gateway.domain.decision import Decision, Outcome, Purpose, Reason, Verdict
-from gateway.store.tables import DecisionRow
+from gateway.store.tables import DecisionRow, table_of
+
+_DECISION = table_of(DecisionRow)
+_KNOWN = select(_DECISION.c.id).where(_DECISION.c.id.in_(bindparam("ids", expanding=True)))
+_INSERT = insert(_DECISION)
 
 
 def record_decisions(session: Session, decisions: Iterable[Decision]) -> None:
     """Keep decisions; those already kept are left as they are."""
     by_id = {decision.id: decision for decision in decisions}
-    for known in session.scalars(select(DecisionRow.id).where(DecisionRow.id.in_(list(by_id)))):
+    if not by_id:
+        return
+    connection = session.connection()
+    for known in connection.scalars(_KNOWN, {"ids": list(by_id)}):
         by_id.pop(known)
     rows = [
         {
@@ -32,7 +39,7 @@ def record_decisions(session: Session, decisions: Iterable[Decision]) -> None:
         for decision in by_id.values()
     ]
     if rows:
-        session.execute(insert(DecisionRow), rows)
+        connection.execute(_INSERT, rows)
 
 
 def list_decisions(

@@ -9,15 +9,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import Insert, bindparam, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from gateway.domain.person import PatientKey
 from gateway.domain.transfer import DeliveryState, InstanceState, PlannedDestination, SpoolRecord
 from gateway.store.decisions import record_decisions
-from gateway.store.tables import Base, DeliveryRow, InstanceRow, StudyRow
+from gateway.store.tables import DeliveryRow, InstanceRow, StudyRow, table_of
 
 _OPEN = (DeliveryState.QUEUED.value, DeliveryState.ACTIVE.value)
+
+
+_INSTANCE = table_of(InstanceRow)
+_STUDY = table_of(StudyRow)
+
+# The statements of the data path are built once: building one costs more processor time than running it.
+_TWINS = select(
+    _INSTANCE.c.issuer_oid, _INSTANCE.c.sop_instance_uid, _INSTANCE.c.record_id, _INSTANCE.c.sha256, _INSTANCE.c.state
+).where(
+    _INSTANCE.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
+    _INSTANCE.c.state != InstanceState.QUARANTINED.value,
+)
+_KNOWN_STUDIES = select(_STUDY.c.study_instance_uid, _STUDY.c.issuer_oid).where(
+    _STUDY.c.study_instance_uid.in_(bindparam("uids", expanding=True))
+)
+_INSERT_INSTANCES = insert(_INSTANCE)
+_INSERT_DELIVERIES = insert(table_of(DeliveryRow))
+_INSERT_STUDIES = insert(_STUDY)
 
 
 class Indexed(StrEnum):
@@ -61,8 +79,8 @@ def index_records(session: Session, records: Sequence[SpoolRecord]) -> list[Inde
             instances.append(_instance(record, InstanceState.SPOOLED))
             deliveries += [_delivery(record.record_id, record, planned) for planned in record.plan.permitted]
             results.append(Indexed.NEW)
-    _insert(session, InstanceRow, instances)
-    _insert(session, DeliveryRow, deliveries)
+    _insert(session, _INSERT_INSTANCES, instances)
+    _insert(session, _INSERT_DELIVERIES, deliveries)
     for record_id, record in again:
         _deliver_again(session, record_id, record)
     return results
@@ -124,18 +142,9 @@ def studies_with_uid(session: Session, study_instance_uid: str) -> Iterator[Stud
 
 
 def _twins(session: Session, records: Sequence[SpoolRecord]) -> dict[tuple[str, str], list[_Twin]]:
-    query = select(
-        InstanceRow.issuer_oid,
-        InstanceRow.sop_instance_uid,
-        InstanceRow.record_id,
-        InstanceRow.sha256,
-        InstanceRow.state,
-    ).where(
-        InstanceRow.sop_instance_uid.in_([record.head.sop_instance_uid for record in records]),
-        InstanceRow.state != InstanceState.QUARANTINED.value,
-    )
+    uids = [record.head.sop_instance_uid for record in records]
     twins: dict[tuple[str, str], list[_Twin]] = {}
-    for issuer_oid, uid, record_id, digest, state in session.execute(query):
+    for issuer_oid, uid, record_id, digest, state in session.connection().execute(_TWINS, {"uids": uids}):
         twin = _Twin(record_id, digest, is_spooled=state == InstanceState.SPOOLED.value)
         twins.setdefault((issuer_oid, uid), []).append(twin)
     return twins
@@ -151,7 +160,7 @@ def _deliver_again(session: Session, record_id: str, record: SpoolRecord) -> Non
             )
         )
         if row is None:
-            _insert(session, DeliveryRow, [_delivery(record_id, record, planned)])
+            _insert(session, _INSERT_DELIVERIES, [_delivery(record_id, record, planned)])
         elif row.state not in _OPEN:
             row.state = DeliveryState.QUEUED.value
             row.decision_id = planned.decision.id
@@ -161,16 +170,13 @@ def _deliver_again(session: Session, record_id: str, record: SpoolRecord) -> Non
 
 def _add_studies(session: Session, records: Sequence[SpoolRecord]) -> None:
     by_key = {(record.head.study_instance_uid, record.head.patient.issuer_oid): record for record in records}
-    known = session.execute(
-        select(StudyRow.study_instance_uid, StudyRow.issuer_oid).where(
-            StudyRow.study_instance_uid.in_([study_instance_uid for study_instance_uid, _ in by_key])
-        )
-    )
+    uids = list({study_instance_uid for study_instance_uid, _ in by_key})
+    known = session.connection().execute(_KNOWN_STUDIES, {"uids": uids})
     for study_instance_uid, issuer_oid in known:
         by_key.pop((study_instance_uid, issuer_oid), None)
     _insert(
         session,
-        StudyRow,
+        _INSERT_STUDIES,
         [
             {
                 "study_instance_uid": study_instance_uid,
@@ -184,9 +190,9 @@ def _add_studies(session: Session, records: Sequence[SpoolRecord]) -> None:
     )
 
 
-def _insert(session: Session, table: type[Base], rows: list[dict[str, object]]) -> None:
+def _insert(session: Session, statement: Insert, rows: list[dict[str, object]]) -> None:
     if rows:
-        session.execute(insert(table), rows)
+        session.connection().execute(statement, rows)
 
 
 def _instance(record: SpoolRecord, state: InstanceState) -> dict[str, object]:

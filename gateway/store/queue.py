@@ -5,83 +5,97 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.domain.person import PatientKey
 from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
 from gateway.store.decisions import record_decisions
-from gateway.store.tables import DeliveryRow, InstanceRow
+from gateway.store.tables import DeliveryRow, InstanceRow, UtcDateTime, table_of
 
-_DELIVERY = DeliveryRow.metadata.tables[DeliveryRow.__tablename__]
+_DELIVERY = table_of(DeliveryRow)
+_INSTANCE = table_of(InstanceRow)
+
+# The statements of the data path are built once: building one costs more processor time than running it.
+_DUE = and_(_DELIVERY.c.state == DeliveryState.QUEUED.value, _DELIVERY.c.due_at <= bindparam("now"))
+_WITH_WORK = select(_DELIVERY.c.destination_ae_title).where(_DUE).distinct()
+_CLAIM = (
+    select(
+        _DELIVERY.c.id,
+        _DELIVERY.c.record_id,
+        _DELIVERY.c.destination_ae_title,
+        _DELIVERY.c.decision_id,
+        _DELIVERY.c.attempts,
+        _INSTANCE.c.sop_class_uid,
+        _INSTANCE.c.sop_instance_uid,
+        _INSTANCE.c.study_instance_uid,
+        _INSTANCE.c.transfer_syntax_uid,
+        _INSTANCE.c.issuer_oid,
+        _INSTANCE.c.patient_id,
+        _INSTANCE.c.data_bytes,
+        _INSTANCE.c.sha256,
+    )
+    .join(_INSTANCE, _INSTANCE.c.record_id == _DELIVERY.c.record_id)
+    .where(_DELIVERY.c.destination_ae_title == bindparam("title"), _DUE)
+    .order_by(_DELIVERY.c.id)
+    .limit(bindparam("limit_count"))
+    .with_for_update(of=_DELIVERY, skip_locked=True)
+)
+_MARK_ACTIVE = (
+    update(_DELIVERY)
+    .where(_DELIVERY.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state=DeliveryState.ACTIVE.value)
+)
+_FINISH = (
+    update(_DELIVERY)
+    .where(_DELIVERY.c.id == bindparam("delivery_id"))
+    .values(
+        state=bindparam("state"),
+        status=bindparam("status"),
+        detail=bindparam("detail"),
+        sent_sha256=bindparam("sent_sha256"),
+        attempts=bindparam("attempts"),
+        finished_at=bindparam("finished_at"),
+        due_at=func.coalesce(bindparam("new_due_at", type_=UtcDateTime), _DELIVERY.c.due_at),
+        decision_id=func.coalesce(bindparam("new_decision_id"), _DELIVERY.c.decision_id),
+    )
+)
 
 
 def destinations_with_work(session: Session, now: datetime) -> list[str]:
     """The destinations for which something is due."""
-    return list(
-        session.scalars(
-            select(DeliveryRow.destination_ae_title)
-            .where(DeliveryRow.state == DeliveryState.QUEUED.value, DeliveryRow.due_at <= now)
-            .distinct()
-        )
-    )
+    return list(session.connection().scalars(_WITH_WORK, {"now": now}))
 
 
 def claim(session: Session, destination_ae_title: str, now: datetime, limit_count: int) -> list[Delivery]:
     """Take up to `limit_count` due deliveries of a destination, oldest first; they are ACTIVE from then on."""
-    query = (
-        select(
-            DeliveryRow.id,
-            DeliveryRow.record_id,
-            DeliveryRow.destination_ae_title,
-            DeliveryRow.decision_id,
-            InstanceRow.sop_class_uid,
-            InstanceRow.sop_instance_uid,
-            InstanceRow.study_instance_uid,
-            InstanceRow.transfer_syntax_uid,
-            InstanceRow.issuer_oid,
-            InstanceRow.patient_id,
-            InstanceRow.data_bytes,
-            InstanceRow.sha256,
-            DeliveryRow.attempts,
-        )
-        .join(InstanceRow, InstanceRow.record_id == DeliveryRow.record_id)
-        .where(
-            DeliveryRow.destination_ae_title == destination_ae_title,
-            DeliveryRow.state == DeliveryState.QUEUED.value,
-            DeliveryRow.due_at <= now,
-        )
-        .order_by(DeliveryRow.id)
-        .limit(limit_count)
-        .with_for_update(of=DeliveryRow, skip_locked=True)
-    )
-    claimed = [_claimed(row) for row in session.execute(query)]
-    session.execute(
-        update(DeliveryRow)
-        .where(DeliveryRow.id.in_([delivery.id for delivery in claimed]))
-        .values(state=DeliveryState.ACTIVE.value)
-        .execution_options(synchronize_session=False)
-    )
+    connection = session.connection()
+    rows = connection.execute(_CLAIM, {"title": destination_ae_title, "now": now, "limit_count": limit_count})
+    claimed = [_claimed(row) for row in rows]
+    connection.execute(_MARK_ACTIVE, {"ids": [delivery.id for delivery in claimed]})
     return claimed
 
 
 def finish(session: Session, outcomes: Sequence[DeliveryOutcome]) -> Sequence[DeliveryOutcome]:
     """Enter how attempts ended."""
     record_decisions(session, (outcome.decision for outcome in outcomes if outcome.decision is not None))
-    for outcome in outcomes:
-        values: dict[str, object] = {
-            "state": outcome.state.value,
-            "status": outcome.status,
-            "detail": outcome.detail,
-            "sent_sha256": outcome.sent_sha256,
-            "attempts": outcome.attempts,
-            "finished_at": outcome.finished_at,
-        }
-        if outcome.due_at is not None:
-            values["due_at"] = outcome.due_at
-        if outcome.decision is not None:
-            values["decision_id"] = outcome.decision.id
-        session.connection().execute(_DELIVERY.update().where(_DELIVERY.c.id == outcome.delivery_id).values(values))
+    session.connection().execute(
+        _FINISH,
+        [
+            {
+                "delivery_id": outcome.delivery_id,
+                "state": outcome.state.value,
+                "status": outcome.status,
+                "detail": outcome.detail,
+                "sent_sha256": outcome.sent_sha256,
+                "attempts": outcome.attempts,
+                "finished_at": outcome.finished_at,
+                "new_due_at": outcome.due_at,
+                "new_decision_id": outcome.decision.id if outcome.decision else None,
+            }
+            for outcome in outcomes
+        ],
+    )
     return outcomes
 
 
