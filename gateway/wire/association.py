@@ -13,7 +13,6 @@ arrived.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from struct import Struct
 from types import MappingProxyType
 
 from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
@@ -31,10 +30,10 @@ from gateway.wire.events import (
     ReleaseRequested,
     TransportClosed,
 )
-from gateway.wire.items import invalid
+from gateway.wire.items import PDU_HEADER, PDU_HEADER_BYTES, invalid
 from gateway.wire.message import FRAME_CAPACITY_BYTES, FragmentFrame
 from gateway.wire.negotiation import AcceptedContext, accepted_contexts
-from gateway.wire.pdu import PDU_HEADER_BYTES, AbortSource, AssociateAC, AssociateRJ, AssociateRQ, PDUType
+from gateway.wire.pdu import AbortSource, AssociateAC, AssociateRJ, AssociateRQ, PDUType
 from gateway.wire.reassembly import MessageReceiver
 from gateway.wire.states import ARTIM_STARTS, ARTIM_STOPS, REFUSING_ACTIONS, TRANSITIONS, ProtocolEvent, State
 
@@ -43,8 +42,6 @@ INITIAL_BUFFER_BYTES = 4 * 1024
 
 SHORT_BODY_BYTES = 4
 """Of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT after the header (PS3.8 §9.3.4 to §9.3.8)."""
-
-_HEADER = Struct(">BxI")
 
 _PDU_EVENTS: Mapping[int, ProtocolEvent] = MappingProxyType(
     {
@@ -333,7 +330,7 @@ class Association:
         """Reads and judges the header of a PDU that is not P-DATA; False if it is not there yet."""
         if self._end - self._start < PDU_HEADER_BYTES:
             return False
-        number, length = _HEADER.unpack_from(self._buffer, self._start)
+        number, length = PDU_HEADER.unpack_from(self._buffer, self._start)
         event = _PDU_EVENTS.get(number)
         if event is None:
             raise RemoteProtocolError(f"unknown PDU type 0x{number:02X}", AbortReason.UNRECOGNIZED_PDU)

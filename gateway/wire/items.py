@@ -1,4 +1,4 @@
-"""PDUs, and the items of A-ASSOCIATE PDUs, as type, length and content (PS3.8 §9.3.1, §9.3.2)."""
+"""PDUs and the items in them as type, length and content (PS3.8 §9.3)."""
 
 from collections.abc import Iterator
 from struct import Struct
@@ -7,13 +7,27 @@ from gateway.errors import LocalProtocolError, RemoteProtocolError
 from gateway.wire.codes import AbortReason, PDUType
 from gateway.wire.uids import is_uid_text
 
-PDU_HEADER_BYTES = 6
-"""Type, reserved byte and length of every PDU."""
-
 ITEM_CONTENT_LIMIT_BYTES = 0xFFFF
 """Of one item: its length has 16 bits."""
 
-_PDU_HEADER = Struct(">BxI")
+PDU_HEADER = Struct(">BxI")
+"""Type, reserved byte and length of every PDU."""
+
+PDU_HEADER_BYTES = PDU_HEADER.size
+
+PDV_HEADER = Struct(">IBB")
+"""Length, context id and message control header of a presentation data value item (PS3.8 §9.3.5.1, Annex E.2)."""
+
+PDV_LENGTH_BYTES = 4
+PDV_CONTROL_BYTES = 2
+"""Context id and message control header, which the length of the item counts."""
+
+COMMAND_BIT = 0x01
+LAST_BIT = 0x02
+
+FRAGMENT_HEADER = Struct(">BxIIBB")
+"""Both headers of a P-DATA-TF with one fragment: `PDU_HEADER` and `PDV_HEADER`."""
+
 _ITEM_HEADER = Struct(">BxH")
 
 
@@ -24,7 +38,7 @@ def invalid(message: str) -> RemoteProtocolError:
 
 def encode_pdu(pdu_type: PDUType, body: bytes) -> bytes:
     """The PDU with its header."""
-    return _PDU_HEADER.pack(pdu_type, len(body)) + body
+    return PDU_HEADER.pack(pdu_type, len(body)) + body
 
 
 def items_of(content: memoryview) -> Iterator[tuple[int, memoryview]]:

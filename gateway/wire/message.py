@@ -4,12 +4,11 @@ The receiving half is `reassembly`. `FragmentFrame` is where a data set is read 
 the bytes of a file become a run of PDUs without being copied again.
 """
 
-from struct import Struct
-
 from gateway.errors import LocalProtocolError
-from gateway.wire.pdu import PDUType
+from gateway.wire.codes import PDUType
+from gateway.wire.items import COMMAND_BIT, FRAGMENT_HEADER, LAST_BIT, PDV_CONTROL_BYTES, PDV_HEADER
 
-PDV_OVERHEAD_BYTES = 6
+PDV_OVERHEAD_BYTES = PDV_HEADER.size
 """Length, context id and control header of a PDV: what a P-DATA-TF spends on its one fragment."""
 
 UNLIMITED_MAXIMUM_LENGTH = 128 * 1024
@@ -23,10 +22,6 @@ FRAME_CAPACITY_BYTES = 256 * 1024
 
 SLOT_LIMIT = 1024
 """Slots of a frame: what one preadv takes (IOV_MAX)."""
-
-_FRAGMENT_HEADER = Struct(">BxIIBB")
-_COMMAND_BIT = 0x01
-_LAST_BIT = 0x02
 
 
 def fragment_payload_bytes(peer_maximum_length: int) -> int:
@@ -47,7 +42,7 @@ def fragment_command(context_id: int, command_set: bytes, peer_maximum_length: i
     pdus = []
     for start in range(0, len(command_set), payload_bytes):
         fragment = command_set[start : start + payload_bytes]
-        control = _COMMAND_BIT | (_LAST_BIT if start + payload_bytes >= len(command_set) else 0)
+        control = COMMAND_BIT | (LAST_BIT if start + payload_bytes >= len(command_set) else 0)
         pdus += [_fragment_header(len(fragment), context_id, control), fragment]
     return b"".join(pdus)
 
@@ -71,7 +66,7 @@ class FragmentFrame:
         Raises:
             LocalProtocolError: no fragment fits in what the peer takes, or in the capacity.
         """
-        header_bytes = _FRAGMENT_HEADER.size
+        header_bytes = FRAGMENT_HEADER.size
         pdu_count, self._payload_bytes = _layout(fragment_payload_bytes(peer_maximum_length), capacity_bytes)
         self._stride_bytes = header_bytes + self._payload_bytes
         self._context_id = context_id
@@ -108,7 +103,7 @@ class FragmentFrame:
             start, length = (full_count - 1) * self._stride_bytes, self._payload_bytes
         else:
             return self._frame[: full_count * self._stride_bytes]
-        header = _fragment_header(length, self._context_id, _LAST_BIT if last else 0)
+        header = _fragment_header(length, self._context_id, LAST_BIT if last else 0)
         self._frame[start : start + len(header)] = header
         self._changed_header = start
         return self._frame[: start + len(header) + length]
@@ -126,7 +121,7 @@ def _layout(largest_bytes: int, capacity_bytes: int) -> tuple[int, int]:
     Either fragments as long as the peer allows, or one more PDU with slightly shorter ones: 256 KiB would
     hold just one PDU for a peer that takes 128 KiB, since the headers leave no room for the second.
     """
-    header_bytes = _FRAGMENT_HEADER.size
+    header_bytes = FRAGMENT_HEADER.size
     full_count = min(capacity_bytes // (header_bytes + largest_bytes), SLOT_LIMIT)
     shorter_bytes = (capacity_bytes // (full_count + 1) - header_bytes) & ~1
     if full_count < SLOT_LIMIT and (full_count + 1) * shorter_bytes > full_count * largest_bytes:
@@ -137,4 +132,6 @@ def _layout(largest_bytes: int, capacity_bytes: int) -> tuple[int, int]:
 
 
 def _fragment_header(length: int, context_id: int, control: int) -> bytes:
-    return _FRAGMENT_HEADER.pack(PDUType.P_DATA_TF, length + PDV_OVERHEAD_BYTES, length + 2, context_id, control)
+    return FRAGMENT_HEADER.pack(
+        PDUType.P_DATA_TF, length + PDV_OVERHEAD_BYTES, length + PDV_CONTROL_BYTES, context_id, control
+    )

@@ -28,7 +28,16 @@ from gateway.wire.codes import (
     RejectResult,
     RejectSource,
 )
-from gateway.wire.items import PDU_HEADER_BYTES, encode_pdu, invalid
+from gateway.wire.items import (
+    COMMAND_BIT,
+    LAST_BIT,
+    PDU_HEADER_BYTES,
+    PDV_CONTROL_BYTES,
+    PDV_HEADER,
+    PDV_LENGTH_BYTES,
+    encode_pdu,
+    invalid,
+)
 from gateway.wire.user_information import AsynchronousOperationsWindow, RoleSelection, UserInformation
 
 __all__ = [
@@ -61,11 +70,6 @@ __all__ = [
 ]
 
 _FOUR_BYTES = Struct(">xBBB")
-_PDV_HEADER = Struct(">IBB")
-_PDV_LENGTH_BYTES = 4
-_CONTROL_BYTES = 2  # context id and message control header, which the PDV length counts
-_COMMAND_BIT = 0x01
-_LAST_BIT = 0x02
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,8 @@ class PDataTF:
         """The whole PDU."""
         parts = []
         for pdv in self.pdvs:
-            control = _COMMAND_BIT * pdv.is_command | _LAST_BIT * pdv.is_last
-            parts += [_PDV_HEADER.pack(len(pdv.data) + _CONTROL_BYTES, pdv.context_id, control), pdv.data]
+            control = COMMAND_BIT * pdv.is_command | LAST_BIT * pdv.is_last
+            parts += [PDV_HEADER.pack(len(pdv.data) + PDV_CONTROL_BYTES, pdv.context_id, control), pdv.data]
         return encode_pdu(PDUType.P_DATA_TF, b"".join(parts))
 
 
@@ -175,14 +179,14 @@ def _decode_p_data(body: memoryview) -> PDataTF:
     pdvs = []
     position = 0
     while position < len(body):
-        if len(body) - position < _PDV_HEADER.size:
+        if len(body) - position < PDV_HEADER.size:
             raise invalid("a PDV shorter than its header")
-        length, context_id, control = _PDV_HEADER.unpack_from(body, position)
-        end = position + _PDV_LENGTH_BYTES + length
-        if length < _CONTROL_BYTES or end > len(body):
+        length, context_id, control = PDV_HEADER.unpack_from(body, position)
+        end = position + PDV_LENGTH_BYTES + length
+        if length < PDV_CONTROL_BYTES or end > len(body):
             raise invalid("a PDV length that does not fit its PDU")
-        data = bytes(body[position + _PDV_HEADER.size : end])
-        pdvs.append(PDV(context_id, bool(control & _COMMAND_BIT), bool(control & _LAST_BIT), data))
+        data = bytes(body[position + PDV_HEADER.size : end])
+        pdvs.append(PDV(context_id, bool(control & COMMAND_BIT), bool(control & LAST_BIT), data))
         position = end
     if not pdvs:
         raise invalid("P-DATA-TF without a PDV")

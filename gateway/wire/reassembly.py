@@ -8,26 +8,27 @@ set, all of the same accepted presentation context; nothing else comes in betwee
 """
 
 from collections.abc import Container
-from struct import Struct
 
 from gateway.errors import LimitExceeded, RemoteProtocolError
-from gateway.wire.codes import AbortReason
+from gateway.wire.codes import AbortReason, PDUType
 from gateway.wire.command import Command, decode
 from gateway.wire.events import CommandReceived, DataReceived
-from gateway.wire.items import invalid
-from gateway.wire.pdu import PDU_HEADER_BYTES, PDUType
+from gateway.wire.items import (
+    COMMAND_BIT,
+    FRAGMENT_HEADER,
+    LAST_BIT,
+    PDU_HEADER,
+    PDU_HEADER_BYTES,
+    PDV_CONTROL_BYTES,
+    PDV_HEADER,
+    PDV_LENGTH_BYTES,
+    invalid,
+)
 
 FRAGMENTS_PER_EVENT_LIMIT = 512
 """Views in one `DataReceived`: few enough for one gather write (IOV_MAX is 1024)."""
 
-_PDU_HEADER = Struct(">BxI")
-_PDV_HEADER = Struct(">IBB")
-_BOTH_HEADERS = Struct(">BxIIBB")
-_PDV_LENGTH_BYTES = 4
-_CONTROL_BYTES = 2  # context id and message control header, which the PDV length counts
-_COMMAND_BIT = 0x01
-_LAST_BIT = 0x02
-_NOT_LAST_BIT = 0xFF ^ _LAST_BIT
+_BITS_BUT_LAST = 0xFF ^ LAST_BIT
 _NO_CONTEXT = 0  # context ids are odd
 
 
@@ -80,31 +81,31 @@ class MessageReceiver:
         if not self.is_inside_pdu:
             if end - self.position < PDU_HEADER_BYTES:
                 return False
-            pdu_type, length = _PDU_HEADER.unpack_from(buffer, self.position)
+            pdu_type, length = PDU_HEADER.unpack_from(buffer, self.position)
             if pdu_type != PDUType.P_DATA_TF:
                 return False
             if length > self._maximum_length:
                 raise LimitExceeded(
                     f"a P-DATA-TF of {length} bytes, {self._maximum_length} were agreed", AbortReason.INVALID
                 )
-            if length < _PDV_HEADER.size:
+            if length < PDV_HEADER.size:
                 raise invalid("a P-DATA-TF too short for a PDV")
             self.position += PDU_HEADER_BYTES
             self.is_inside_pdu = True
             self._pdu_remaining = length
-        if end - self.position < _PDV_HEADER.size:
+        if end - self.position < PDV_HEADER.size:
             return False
-        length, context_id, control = _PDV_HEADER.unpack_from(buffer, self.position)
-        rest = self._pdu_remaining - _PDV_LENGTH_BYTES - length
-        if length < _CONTROL_BYTES or rest < 0 or 0 < rest < _PDV_HEADER.size:
+        length, context_id, control = PDV_HEADER.unpack_from(buffer, self.position)
+        rest = self._pdu_remaining - PDV_LENGTH_BYTES - length
+        if length < PDV_CONTROL_BYTES or rest < 0 or 0 < rest < PDV_HEADER.size:
             raise invalid("a PDV length that does not fit its PDU")
-        self._check_order(context_id, bool(control & _COMMAND_BIT), length - _CONTROL_BYTES)
-        self.position += _PDV_HEADER.size
+        self._check_order(context_id, bool(control & COMMAND_BIT), length - PDV_CONTROL_BYTES)
+        self.position += PDV_HEADER.size
         self._pdu_remaining = rest
         self._is_pdv_open = True
-        self._pdv_remaining = length - _CONTROL_BYTES
-        self._is_command = bool(control & _COMMAND_BIT)
-        self._is_last = bool(control & _LAST_BIT)
+        self._pdv_remaining = length - PDV_CONTROL_BYTES
+        self._is_command = bool(control & COMMAND_BIT)
+        self._is_last = bool(control & LAST_BIT)
         self._message_context = context_id
         return True
 
@@ -162,7 +163,7 @@ class MessageReceiver:
         position, remaining, is_last = self.position, self._pdv_remaining, self._is_last
         context_id = self._message_context
         longest = self._maximum_length
-        unpack, headers_bytes, p_data_tf = _BOTH_HEADERS.unpack_from, _BOTH_HEADERS.size, int(PDUType.P_DATA_TF)
+        unpack, headers_bytes, p_data_tf = FRAGMENT_HEADER.unpack_from, FRAGMENT_HEADER.size, int(PDUType.P_DATA_TF)
         is_open = True
         while True:
             available = end - position
@@ -182,15 +183,15 @@ class MessageReceiver:
             if (
                 pdu_type != p_data_tf
                 or pdu_length > longest
-                or pdv_length + _PDV_LENGTH_BYTES != pdu_length
-                or pdv_length <= _CONTROL_BYTES
+                or pdv_length + PDV_LENGTH_BYTES != pdu_length
+                or pdv_length <= PDV_CONTROL_BYTES
                 or pdv_context != context_id
-                or control & _NOT_LAST_BIT
+                or control & _BITS_BUT_LAST
                 or len(fragments) >= FRAGMENTS_PER_EVENT_LIMIT
             ):
                 break
             position += headers_bytes
-            remaining = pdv_length - _CONTROL_BYTES
+            remaining = pdv_length - PDV_CONTROL_BYTES
             is_last = bool(control)
             is_open = True
         self.position, self._is_last = position, is_last

@@ -30,8 +30,9 @@ def real_files() -> list[Path]:
 
 
 def bundled_files() -> list[Path]:
-    """The files that are installed with pydicom; none is downloaded."""
-    return sorted(Path(pydicom.data.__file__).parent.rglob("*.dcm"))
+    """The files installed with pydicom that say how they are written; none is downloaded."""
+    paths = sorted(Path(pydicom.data.__file__).parent.rglob("*.dcm"))
+    return [path for path in paths if opened(path) is not None]
 
 
 def opened(path: Path) -> Instance | None:

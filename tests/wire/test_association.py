@@ -548,7 +548,7 @@ def test_any_request_however_cut(request: pdu.AssociateRQ, sizes: list[int]) -> 
 
 
 @given(st.sampled_from(REACHED), st.lists(strategies.pdus, max_size=3), st.binary(max_size=100), st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_bytes_in_any_state_give_events_or_a_declared_error(
     state: State, pdus: list[pdu.PDU], garbage: bytes, data: st.DataObject
 ) -> None:

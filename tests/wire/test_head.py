@@ -107,8 +107,7 @@ BROKEN = {
 @pytest.mark.parametrize("path", parameters(bundled_files()))
 def test_bundled_files_are_read_as_pydicom_does(path: Path) -> None:
     instance = opened(path)
-    if instance is None:
-        pytest.skip("says not how it is written")
+    assert instance is not None
     if path.name in BROKEN:
         with pytest.raises(MalformedDataSet, match=BROKEN[path.name]):
             assert_read_as_pydicom_does(instance, BEFORE_PIXEL_DATA, 100)
@@ -169,7 +168,7 @@ def plain(data_set: Dataset) -> dict[int, bytes]:
 
 
 @given(data_sets(), st.sampled_from(SYNTAXES), st.integers(1, 60), st.integers(0x00080001, 0x0020FFFF))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_data_set_however_cut(data_set: Dataset, syntax: str, piece_bytes: int, until: int) -> None:
     content = written(data_set, syntax)
     whole = HeadWalker(syntax, frozenset(range(0x00080001, 0x00090000)) | set(plain(data_set)), until)

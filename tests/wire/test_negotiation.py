@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import AllTransferSyntaxes
 from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_acceptor
@@ -60,6 +60,7 @@ def test_every_context_is_answered_with_its_result() -> None:
 
 
 @given(strategies.associate_rqs, st.data())
+@settings(max_examples=50)
 def test_results_are_those_of_pynetdicom(request: AssociateRQ, data: st.DataObject) -> None:
     """With one syntax supported there is no choice, so both must come to the same result."""
     contexts = request.presentation_contexts
