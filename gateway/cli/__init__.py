@@ -7,6 +7,7 @@ import typer
 from gateway import __version__
 from gateway.cli.common import ExitCode, say, tell
 from gateway.cli.consent import consent_app
+from gateway.cli.demo import demo_command
 from gateway.cli.document import document_app
 from gateway.cli.network import ae_app, institution_app, route_app
 from gateway.cli.peers import echo_command, send_command
@@ -27,6 +28,7 @@ app.command("serve")(serve_command)
 app.command("status")(status_command)
 app.command("echo")(echo_command)
 app.command("send")(send_command)
+app.command("demo")(demo_command)
 for name, group in (
     ("institution", institution_app),
     ("ae", ae_app),

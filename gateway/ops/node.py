@@ -64,7 +64,8 @@ class GatewayNode:
         while not self._is_ready():
             if self._process.exit_code is not None or time.monotonic() > end:
                 self.kill()
-                raise PeerSystemError(f"the gateway did not start; see {self.log_file}")
+                said = self.log_file.read_text(errors="replace").strip().splitlines() or ["nothing"]
+                raise PeerSystemError(f"the gateway did not start; it said: {said[-1]}")
             time.sleep(POLL_S)
 
     def stop(self) -> None:
