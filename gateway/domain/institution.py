@@ -34,3 +34,5 @@ class Institution:
             )
         if not self.name.strip():
             raise InputError("institution name: expected a name, got nothing")
+        if not self.name.isprintable():
+            raise InputError("institution name: control characters are not allowed")

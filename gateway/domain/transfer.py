@@ -7,6 +7,10 @@ from enum import StrEnum
 from gateway.domain.decision import Decision, Outcome, Reason
 from gateway.domain.instance import InstanceHead
 from gateway.domain.person import PatientKey
+from gateway.errors import InputError
+
+ROUTE_NAME_LIMIT_CHARACTERS = 40
+"""Names appear in tables, logs and metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,11 @@ class Route:
     destination_ae_title: str
     calling_ae_title: str | None = None
     called_ae_title: str | None = None
+
+    def __post_init__(self) -> None:
+        name = self.name
+        if not name.isprintable() or name != name.strip() or not 0 < len(name) <= ROUTE_NAME_LIMIT_CHARACTERS:
+            raise InputError("route name: expected 1 to 40 characters without spaces around them")
 
 
 @dataclass(frozen=True, slots=True)
