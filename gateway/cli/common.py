@@ -22,6 +22,7 @@ __all__ = [
     "ExitCode",
     "JsonOption",
     "SetOption",
+    "done",
     "dump",
     "node",
     "say",
@@ -79,6 +80,14 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell), overflow="fold") for cell in row))
     Console(highlight=False).print(table)
+
+
+def done(json: bool, line: str, **fields: object) -> None:
+    """What a command did: a line for people, or the same as JSON for machines."""
+    if json:
+        dump(fields)
+    else:
+        say(line)
 
 
 def dump(data: Any) -> None:

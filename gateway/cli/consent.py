@@ -1,6 +1,7 @@
 """`gateway consent`: register what a patient declared, and see what holds."""
 
 import getpass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from gateway.cli.common import (
     InstitutionOption,
     JsonOption,
     PatientOption,
+    done,
     dump,
     node,
     say,
@@ -30,18 +32,24 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How 
 
 @consent_app.command("register")
 def consent_register(
-    institution: InstitutionOption, patient: PatientOption, config: ConfigOption = DEFAULT_FILE
+    institution: InstitutionOption,
+    patient: PatientOption,
+    config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Register a whole consent (전체 동의). It is in effect when this returns."""
-    _register(institution, patient, FormKind.ENTIRE_CONSENT, config)
+    _register(institution, patient, FormKind.ENTIRE_CONSENT, config, json)
 
 
 @consent_app.command("withdraw")
 def consent_withdraw(
-    institution: InstitutionOption, patient: PatientOption, config: ConfigOption = DEFAULT_FILE
+    institution: InstitutionOption,
+    patient: PatientOption,
+    config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Register a whole withdrawal (전체 철회). A running gateway breaks off what is under way within a second."""
-    _register(institution, patient, FormKind.ENTIRE_WITHDRAWAL, config)
+    _register(institution, patient, FormKind.ENTIRE_WITHDRAWAL, config, json)
 
 
 @consent_app.command("show")
@@ -112,8 +120,8 @@ def consent_decisions(
     show(("Decided", "Outcome", "Why", "From", "To", "Study"), rows, empty="Nothing has been decided yet.")
 
 
-def _register(institution: str, patient: str, kind: FormKind, config: ConfigOption) -> None:
+def _register(institution: str, patient: str, kind: FormKind, config: Path, json: bool) -> None:
     key = PatientKey(institution, patient)
     with node(config) as (_, database), database.write() as session:
         form = register_form(session, key, kind, utc_now(), f"cli:{getpass.getuser()}")
-    say(f"Registered {form.kind}, form {form.id}.")
+    done(json, f"Registered {form.kind}, form {form.id}.", form=form.kind, id=form.id)

@@ -12,8 +12,8 @@ from gateway.cli.common import (
     ExitCode,
     InstitutionOption,
     JsonOption,
+    done,
     dump,
-    say,
     show,
     tell,
 )
@@ -55,10 +55,8 @@ def document_add(
             while chunk := source.read(READ_BYTES):
                 content.write(chunk)
         document = documents.attach(_caller(institution), submission, content)
-    if json:
-        dump(_fields(document))
-    else:
-        say(f"Attached {document.type} {document.id}, {document.size_bytes} bytes, SHA-256 {document.sha256}.")
+    line = f"Attached {document.type} {document.id}, {document.size_bytes} bytes, SHA-256 {document.sha256}."
+    done(json, line, **_fields(document))
 
 
 @document_app.command("list")
@@ -83,6 +81,7 @@ def document_get(
     study: StudyOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; it must not exist.")],
     config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Fetch a document for an institution, under the same decision as over REST."""
     with open_documents(load_or_exit(config)) as documents:
@@ -100,7 +99,7 @@ def document_get(
             raise InputError(f"{output} exists; choose another name") from None
         finally:
             release.close()
-    say(f"Wrote {offset} bytes to {output}.")
+    done(json, f"Wrote {offset} bytes to {output}.", file=str(output), size_bytes=offset)
 
 
 def _caller(institution_oid: str) -> Caller:

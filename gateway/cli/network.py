@@ -1,5 +1,6 @@
 """`gateway institution|ae|route`: the network's objects. A running gateway follows within a quarter of a second."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +10,9 @@ from gateway.cli.common import (
     ConfigOption,
     InstitutionOption,
     JsonOption,
+    done,
     dump,
     node,
-    say,
     show,
 )
 from gateway.domain.institution import Institution, ParticipationState
@@ -40,30 +41,31 @@ def institution_add(
     oid: OidArgument,
     name: Annotated[str, typer.Argument(help="The institution's name.")],
     config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Register an institution, operating from now on, or change its name."""
     institution = Institution(oid, name)
     with node(config) as (_, database), database.write() as session:
         put_institution(session, institution)
-    say(f"Registered {institution.name} ({institution.oid}).")
+    done(json, f"Registered {institution.name} ({institution.oid}).", oid=institution.oid, name=institution.name)
 
 
 @institution_app.command("suspend")
-def institution_suspend(oid: OidArgument, config: ConfigOption = DEFAULT_FILE) -> None:
+def institution_suspend(oid: OidArgument, config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     """Stop every exchange with an institution at once."""
-    _set_state(oid, ParticipationState.SUSPENDED, config)
+    _set_state(oid, ParticipationState.SUSPENDED, config, json)
 
 
 @institution_app.command("resume")
-def institution_resume(oid: OidArgument, config: ConfigOption = DEFAULT_FILE) -> None:
+def institution_resume(oid: OidArgument, config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     """Let a suspended institution exchange again."""
-    _set_state(oid, ParticipationState.OPERATING, config)
+    _set_state(oid, ParticipationState.OPERATING, config, json)
 
 
-def _set_state(oid: str, state: ParticipationState, config: ConfigOption) -> None:
+def _set_state(oid: str, state: ParticipationState, config: Path, json: bool) -> None:
     with node(config) as (_, database), database.write() as session:
         set_institution_state(session, oid, state)
-    say(f"{oid} is {state}.")
+    done(json, f"{oid} is {state}.", oid=oid, state=state)
 
 
 @institution_app.command("list")
@@ -93,21 +95,23 @@ def ae_add(
         typer.Option(help="Address or network (CIDR) it may call from; repeatable. Not given: HOST, if an address."),
     ] = None,
     config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Register an application entity, or change it."""
     addresses = tuple(address or ([host] if _is_address(host) else []))
     ae = ApplicationEntity(ae_title(title), institution, host, port, addresses)
     with node(config) as (_, database), database.write() as session:
         put_ae(session, ae)
-    say(f"Registered {ae}; it may call from {', '.join(ae.addresses) or 'nowhere (give --address)'}.")
+    line = f"Registered {ae}; it may call from {', '.join(ae.addresses) or 'nowhere (give --address)'}."
+    done(json, line, title=ae.title, host=ae.host, port=ae.port, addresses=ae.addresses)
 
 
 @ae_app.command("remove")
-def ae_remove(title: TitleArgument, config: ConfigOption = DEFAULT_FILE) -> None:
+def ae_remove(title: TitleArgument, config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     """Remove an application entity; its associations are refused from then on."""
     with node(config) as (_, database), database.write() as session:
         remove_ae(session, ae_title(title))
-    say(f"Removed {title}.")
+    done(json, f"Removed {title}.", removed=title)
 
 
 @ae_app.command("list")
@@ -150,22 +154,26 @@ def route_add(
         typer.Option(metavar="TITLE", help="Only what is addressed to this AE title. Not given: to any."),
     ] = None,
     config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Add a route, or change it. A route only says where; whether it may go is decided for each study."""
     route = Route(name, ae_title(to), ae_title(calling) if calling else None, ae_title(called) if called else None)
     with node(config) as (_, database), database.write() as session:
         put_route(session, route)
-    say(f"Route {name}: from {route.calling_ae_title or 'any'} to {route.destination_ae_title}.")
+    line = f"Route {name}: from {route.calling_ae_title or 'any'} to {route.destination_ae_title}."
+    done(json, line, name=name, destination_ae_title=route.destination_ae_title)
 
 
 @route_app.command("remove")
 def route_remove(
-    name: Annotated[str, typer.Argument(help="The route's name.")], config: ConfigOption = DEFAULT_FILE
+    name: Annotated[str, typer.Argument(help="The route's name.")],
+    config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Remove a route; what is queued already still goes."""
     with node(config) as (_, database), database.write() as session:
         remove_route(session, name)
-    say(f"Removed route {name}.")
+    done(json, f"Removed route {name}.", removed=name)
 
 
 @route_app.command("list")

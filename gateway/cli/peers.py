@@ -7,7 +7,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gateway.app import dial_settings
-from gateway.cli.common import DEFAULT_FILE, ConfigOption, ExitCode, JsonOption, dump, node, say, tell
+from gateway.cli.common import DEFAULT_FILE, ConfigOption, ExitCode, JsonOption, done, dump, node, say, tell
 from gateway.cli.settings import load_or_exit
 from gateway.config import Settings
 from gateway.domain.peer import ApplicationEntity, ae_title
@@ -34,10 +34,7 @@ def echo_command(
     """Ask a peer whether it is there (C-ECHO)."""
     ae, settings = _peer(peer, aet, config)
     seconds = echo(ae, settings)
-    if json:
-        dump({"peer": str(ae), "seconds": round(seconds, 6)})
-    else:
-        say(f"{ae} answered in {seconds * 1000:.1f} ms.")
+    done(json, f"{ae} answered in {seconds * 1000:.1f} ms.", peer=str(ae), seconds=round(seconds, 6))
 
 
 def send_command(

@@ -10,7 +10,7 @@ import typer
 
 from gateway import log
 from gateway.app import Gateway, open_database
-from gateway.cli.common import DEFAULT_FILE, ConfigOption, JsonOption, SetOption, dump, node, say, show
+from gateway.cli.common import DEFAULT_FILE, ConfigOption, JsonOption, SetOption, done, dump, node, say, show
 from gateway.cli.settings import load_or_exit
 from gateway.domain.transfer import DeliveryState
 from gateway.store.database import Database
@@ -89,7 +89,7 @@ def status_command(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False
 
 
 @db_app.command("upgrade")
-def db_upgrade(config: ConfigOption = DEFAULT_FILE) -> None:
+def db_upgrade(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     """Bring the database to this version's schema. Stop the node and make a backup first."""
     settings = load_or_exit(config)
     settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,4 +97,4 @@ def db_upgrade(config: ConfigOption = DEFAULT_FILE) -> None:
     upgrade(database)
     database.close()
     open_database(settings).close()
-    say("The database has the schema of this version.")
+    done(json, "The database has the schema of this version.", upgraded=True)

@@ -11,6 +11,7 @@ from gateway.cli.common import (
     ConfigOption,
     InstitutionOption,
     JsonOption,
+    done,
     dump,
     node,
     say,
@@ -80,8 +81,9 @@ def token_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) ->
 def token_revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as listed.")],
     config: ConfigOption = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """End a token at once."""
     with node(config) as (_, database), database.write() as session:
         revoke_token(session, token_id, utc_now())
-    say(f"Revoked {token_id}.")
+    done(json, f"Revoked {token_id}.", revoked=token_id)
