@@ -1,5 +1,6 @@
 """Commands. Each is a few lines around a use case; exit codes mean the same everywhere (see `ExitCode`)."""
 
+import os
 import sys
 
 import typer
@@ -51,7 +52,8 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def main() -> None:
-    """The console script: errors become one line and an exit code."""
+    """The console script: errors become one line and an exit code. What it writes is for its own user alone."""
+    os.umask(0o077)
     try:
         app()
     except NetworkError as error:
