@@ -21,6 +21,7 @@ from gateway.store.documents import add_document
 from gateway.store.index import StudyKey, studies_with_uid
 from gateway.store.network import read_network
 from gateway.store.writer import Writer
+from gateway.wire.uids import is_uid_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Documents:
     def _keep(self, caller: Caller, submission: Submission, content: BlobWriter) -> Document:
         if submission.type not in ATTACHABLE.get(caller.role, ()):
             raise NotPermitted("your role may not hand in documents of this type")
+        if not is_uid_text(submission.study_instance_uid):
+            raise DocumentRejected("StudyInstanceUID: expected a UID (PS3.5 §9.1)", "StudyInstanceUID")
         document_id = new_id()
         title = submission.checked_title()
         patient = self._patient(caller, submission, document_id)

@@ -40,8 +40,9 @@ _SECURITY_HEADERS: Final = {
 class Envelope:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, document_limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, document_limit_bytes: int, stall_s: float = STALL_S) -> None:
         self._app = app
+        self._stall_s = stall_s
         self._form_limit_bytes = document_limit_bytes + FORM_OVERHEAD_BYTES
         self._log = log.get(__name__)
 
@@ -52,7 +53,7 @@ class Envelope:
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith("multipart/")
         limit_bytes = self._form_limit_bytes if is_form else BODY_LIMIT_BYTES
-        exchange = _Exchange(headers, receive, send, limit_bytes)
+        exchange = _Exchange(headers, receive, send, limit_bytes=limit_bytes, stall_s=self._stall_s)
         began_at = monotonic()
         try:
             await self._app(scope, exchange.receive, exchange.send)
@@ -87,14 +88,16 @@ class Envelope:
 class _Exchange:
     """One request and its response, watched."""
 
-    def __init__(self, headers: Headers, receive: Receive, send: Send, limit_bytes: int) -> None:
+    def __init__(self, headers: Headers, receive: Receive, send: Send, *, limit_bytes: int, stall_s: float) -> None:
         self._receive = receive
         self._send = send
         self._limit_bytes = limit_bytes
+        self._stall_s = stall_s
         length = headers.get("content-length", "")
         self._announced_bytes = int(length) if length.isascii() and length.isdigit() else 0
         self._received_bytes = 0
         self._whole = not self._announced_bytes and "transfer-encoding" not in headers
+        self._stalled = False
         self.status = 0
 
     async def receive(self) -> Message:
@@ -108,10 +111,11 @@ class _Exchange:
         if self._announced_bytes > self._limit_bytes:
             raise _too_large(self._limit_bytes)
         try:
-            async with asyncio.timeout(STALL_S):
+            async with asyncio.timeout(self._stall_s):
                 message = await self._receive()
         except TimeoutError as error:
-            raise HTTPException(TOO_SLOW.status, f"Nothing came for {STALL_S:.0f} seconds.") from error
+            self._stalled = True
+            raise HTTPException(TOO_SLOW.status, f"Nothing came for {self._stall_s:g} seconds.") from error
         self._count(message)
         if self._received_bytes > self._limit_bytes:
             raise _too_large(self._limit_bytes)
@@ -127,7 +131,7 @@ class _Exchange:
             if not self._whole:
                 headers["Connection"] = "close"
             await self._send(message)
-        elif self._whole or message.get("more_body", False):
+        elif self._whole or self._stalled or message.get("more_body", False):
             await self._send(message)
         else:
             await self._send({**message, "more_body": True})

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway import log
@@ -17,10 +17,9 @@ from gateway.errors import ConnectFailed
 HEAD_LIMIT_BYTES = 16 << 10
 """Request line and headers; ours have a few hundred bytes."""
 
-HEAD_TIMEOUT_S = 10.0
-"""From the connection, or the last answer, to a whole request head."""
+HEAD_TIMEOUT_S = 10
+"""From the connection, or the last answer, to a whole request head; whole seconds."""
 
-KEEP_ALIVE_S = 5.0
 CONNECTION_LIMIT_COUNT = 256
 """Beyond it the answer is 503. A connection costs some tens of KiB."""
 
@@ -33,7 +32,15 @@ DRAIN_TIMEOUT_S = 5.0
 class WebServer:
     """Serves one application on one address."""
 
-    def __init__(self, app: FastAPI, host: str, port: int, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        drain_timeout_s: float = DRAIN_TIMEOUT_S,
+        head_timeout_s: int = HEAD_TIMEOUT_S,
+    ) -> None:
         """Bind. Port 0 lets the system choose; `port` tells which.
 
         Raises:
@@ -52,16 +59,15 @@ class WebServer:
             proxy_headers=False,
             server_header=False,
             h11_max_incomplete_event_size=HEAD_LIMIT_BYTES,
-            timeout_keep_alive=int(KEEP_ALIVE_S),
+            timeout_keep_alive=head_timeout_s,
             timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
             limit_concurrency=CONNECTION_LIMIT_COUNT,
         )
         try:
-            self._sock = config.bind_socket()
-        except SystemExit as error:  # uvicorn's way to say so
-            raise ConnectFailed(f"cannot listen on {host}:{port}") from error
-        self._sock.set_inheritable(False)
-        self._sock.listen(BACKLOG_COUNT)
+            self._sock = asyncio.run(_bound(host, port))
+            self._sock.listen(BACKLOG_COUNT)
+        except OSError as error:
+            raise ConnectFailed(f"cannot listen on {host}:{port}: {error.strerror}") from error
         self.port: int = self._sock.getsockname()[1]
         self._join_timeout_s = drain_timeout_s + START_TIMEOUT_S
         self._server = _Server(config)
@@ -94,6 +100,15 @@ class WebServer:
             self._server.ready.set()
 
 
+async def _bound(host: str, port: int) -> Any:
+    """A socket on the first address of a host; listening is up to the caller."""
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
+    try:
+        return server.sockets[0].dup()
+    finally:
+        server.close()
+
+
 class _Server(uvicorn.Server):
     """Tells when it has started, or failed to."""
 
@@ -118,7 +133,7 @@ class _Protocol(H11Protocol):
         self._expect_head()
 
     def _expect_head(self) -> None:
-        self.loop.call_later(HEAD_TIMEOUT_S, self._close_without_head, self.cycle)
+        self.loop.call_later(self.timeout_keep_alive, self._close_without_head, self.cycle)
 
     def _close_without_head(self, last: object) -> None:
         if self.cycle is last and not self.transport.is_closing():

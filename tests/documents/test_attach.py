@@ -147,6 +147,14 @@ def test_what_is_refused_leaves_nothing(
     assert parts(node) == []
 
 
+@pytest.mark.parametrize("study", ["", "1..2", "../1", "1.2\n", "가"])
+def test_what_is_no_uid(node: Node, a: Caller, study: str) -> None:
+    with pytest.raises(DocumentRejected) as refused:
+        node.attach(a, study, patient_id="1")
+
+    assert refused.value.field == "StudyInstanceUID"
+
+
 def test_the_content_is_taken_over_in_any_case(node: Node, a: Caller) -> None:
     content = node.staged()
     with pytest.raises(DocumentRejected):

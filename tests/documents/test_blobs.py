@@ -94,12 +94,13 @@ def test_what_is_abandoned_is_gone(store: BlobStore, tmp_path: Path) -> None:
         writer.commit()
 
 
-def test_what_a_crash_left_is_removed_at_the_next_start(store: BlobStore, tmp_path: Path) -> None:
+def test_what_a_crash_left_is_removed_when_asked(store: BlobStore, tmp_path: Path) -> None:
     kept = keep(store, b"whole")
     store.writer().write(b"torn")
+    again = BlobStore(tmp_path / "blobs")
     assert len(files(tmp_path / "blobs")) == 2
 
-    BlobStore(tmp_path / "blobs")
+    again.remove_unfinished()
 
     assert files(tmp_path / "blobs") == [f"{kept[:2]}/{kept}"]
 
