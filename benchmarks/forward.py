@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pydicom
 
-from gateway.app import open_database, utc_now
+from gateway.app.parts import open_database, utc_now
 from gateway.consent.forms import FormKind
 from gateway.domain.institution import Institution
 from gateway.domain.peer import ApplicationEntity

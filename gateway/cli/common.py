@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.app import open_database
+from gateway.app.parts import open_database
 from gateway.cli.settings import ConfigOption, JsonOption, SetOption, load_or_exit
 from gateway.config import DEFAULT_FILE, Settings
 from gateway.store.database import Database

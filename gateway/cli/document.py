@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import open_documents
+from gateway.app.parts import open_documents
 from gateway.cli.common import (
     DEFAULT_FILE,
     ConfigOption,

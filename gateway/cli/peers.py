@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
-from gateway.app import dial_settings
+from gateway.app.parts import dial_settings
 from gateway.cli.common import DEFAULT_FILE, ConfigOption, ExitCode, JsonOption, done, dump, node, say, tell
 from gateway.cli.settings import load_or_exit
 from gateway.config import Settings

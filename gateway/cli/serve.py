@@ -9,7 +9,7 @@ from types import FrameType
 import typer
 
 from gateway import log
-from gateway.app import Gateway, open_database
+from gateway.app.parts import open_database
 from gateway.cli.common import DEFAULT_FILE, ConfigOption, JsonOption, SetOption, done, dump, node, say, show
 from gateway.cli.settings import load_or_exit
 from gateway.domain.transfer import DeliveryState
@@ -27,6 +27,8 @@ interpreter: with Python's 5 ms, indexing tripled the time to an acknowledgement
 
 def serve_command(config: ConfigOption = DEFAULT_FILE, assignments: SetOption = None) -> None:
     """Run the node: DICOM listener, deliveries and REST. SIGTERM or Ctrl-C drains and stops it."""
+    from gateway.app.node import Gateway  # noqa: PLC0415  # no other command needs the web server to start
+
     settings = load_or_exit(config, assignments)
     log.configure(settings.log.level, settings.log.format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import utc_now
+from gateway.app.parts import utc_now
 from gateway.cli.common import (
     DEFAULT_FILE,
     ConfigOption,

@@ -12,7 +12,7 @@ import httpx
 import pydicom
 from rich.console import Console
 
-from gateway.app import open_database, utc_now
+from gateway.app.parts import open_database, utc_now
 from gateway.domain.access import Role
 from gateway.domain.institution import Institution
 from gateway.domain.peer import ApplicationEntity

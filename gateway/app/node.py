@@ -1,25 +1,20 @@
-"""The composition root: settings in, a running gateway out. Nobody else wires parts together."""
+"""A node: settings in, a running gateway out."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 
 from gateway import log
+from gateway.app.parts import dial_settings, documents_of, open_database, utc_now
 from gateway.config import Settings
-from gateway.documents.attach import Documents
-from gateway.documents.blobs import BlobStore
-from gateway.errors import StoreError, StoreUnavailable
+from gateway.errors import StoreError
 from gateway.metrics import Metrics
 from gateway.net.deadline import Deadline
-from gateway.net.dial import DialSettings
 from gateway.net.listener import HalfOpenLimits, Listener
 from gateway.planning import Planner
 from gateway.scp.registry import SOPClasses
 from gateway.scp.server import AssociationServer, ServerSettings
 from gateway.scp.store import Store
 from gateway.store.authority import StoredAuthority
-from gateway.store.database import Database
-from gateway.store.migrate import prepare
 from gateway.store.spool import Spool
 from gateway.store.writer import Writer
 from gateway.transfer.arrivals import Arrivals, recover
@@ -32,56 +27,6 @@ from gateway.web.server import WebServer
 
 ABORT_GRACE_S = 2.0
 """After the drain time: how long broken-off associations get to notice."""
-
-
-def utc_now() -> datetime:
-    """The clock of the product."""
-    return datetime.now(UTC)
-
-
-def open_database(settings: Settings) -> Database:
-    """The node's database, created when there is none yet.
-
-    Raises:
-        StoreUnavailable: it cannot be opened, or has the schema of another version.
-    """
-    try:
-        settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnavailable(f"{settings.node.state_dir} cannot be used: {error.strerror}") from error
-    database = Database(settings.database_url, settings.database.busy_timeout_s)
-    prepare(database)
-    return database
-
-
-def dial_settings(settings: Settings) -> DialSettings:
-    """How this node calls its peers."""
-    return DialSettings(
-        calling_ae_title=settings.calling_ae_title,
-        connect_timeout_s=settings.delivery.connect_timeout_s,
-        associate_timeout_s=settings.delivery.associate_timeout_s,
-        response_timeout_s=settings.delivery.response_timeout_s,
-    )
-
-
-@contextmanager
-def open_documents(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Iterator[Documents]:
-    """The documents of a node, for a command beside it; works whether the node runs or not.
-
-    Raises:
-        StoreError: the database cannot be used.
-    """
-    database = open_database(settings)
-    writer = Writer(database)
-    authority = StoredAuthority(database, settings.consent.refresh_s, settings.consent.stale_after_s)
-    writer.start()
-    authority.start()
-    try:
-        yield _documents(settings, database, writer, Planner(authority, clock), Metrics(), clock)
-    finally:
-        authority.stop()
-        writer.stop()
-        database.close()
 
 
 class Gateway:
@@ -149,7 +94,9 @@ class Gateway:
         self._server.drain()
         if not self._listener.join(deadline.remaining_s):
             self._server.stop()
-            self._listener.join(ABORT_GRACE_S)
+            if not self._listener.join(ABORT_GRACE_S):
+                self._server.reset()
+                self._listener.join(ABORT_GRACE_S)
         if self._web:
             self._web.stop()
         self._delivery.stop(max(0.0, deadline.remaining_s))
@@ -212,12 +159,13 @@ class Gateway:
             idle_timeout_s=scp.idle_timeout_s,
             minimum_rate_bytes_per_s=scp.minimum_rate_bytes_per_s,
             minimum_rate_window_s=scp.minimum_rate_window_s,
+            data_set_limit_bytes=2 * self._settings.spool.instance_limit_bytes,
         )
         sop_classes = SOPClasses(scp.private_storage_sop_classes)
         return AssociationServer(settings, self._authority, sop_classes, store, self._metrics)
 
     def _web_server(self, planner: Planner, clock: Callable[[], datetime]) -> WebServer:
-        documents = _documents(self._settings, self._database, self._writer, planner, self._metrics, clock)
+        documents = documents_of(self._settings, self._database, self._writer, planner, self._metrics, clock)
         documents.blobs.remove_unfinished()
         context = WebContext(
             documents=documents,
@@ -230,22 +178,3 @@ class Gateway:
             readiness=self._unready,
         )
         return WebServer(create_app(context), self._settings.web.host, self._settings.web.port)
-
-
-def _documents(  # noqa: PLR0917  # the parts of a node, in the order in which they are made
-    settings: Settings,
-    database: Database,
-    writer: Writer,
-    planner: Planner,
-    metrics: Metrics,
-    clock: Callable[[], datetime],
-) -> Documents:
-    return Documents(
-        database=database,
-        writer=writer,
-        planner=planner,
-        blobs=BlobStore(settings.blob_dir),
-        clock=clock,
-        limit_bytes=settings.documents.limit_bytes,
-        metrics=metrics,
-    )
