@@ -22,6 +22,9 @@ FORM_OVERHEAD_BYTES = 64 << 10
 STALL_S = 30.0
 """Seconds a requester may send nothing within a body."""
 
+MINIMUM_RATE_BYTES_PER_S = 16 << 10
+"""Slowest a body may come on average, a stall's time aside; the same as for instances by default."""
+
 LINGER_S = 2.0
 LINGER_BYTES = 8 << 20
 """What is read and dropped after an early refusal, so that the requester, still sending, gets to see it: closing a
@@ -98,6 +101,7 @@ class _Exchange:
         self._received_bytes = 0
         self._whole = not self._announced_bytes and "transfer-encoding" not in headers
         self._stalled = False
+        self._began_at = monotonic()
         self.status = 0
 
     async def receive(self) -> Message:
@@ -111,11 +115,13 @@ class _Exchange:
         if self._announced_bytes > self._limit_bytes:
             raise _too_large(self._limit_bytes)
         try:
-            async with asyncio.timeout(self._stall_s):
+            async with asyncio.timeout(self._patience_s()):
                 message = await self._receive()
         except TimeoutError as error:
             self._stalled = True
-            raise HTTPException(TOO_SLOW.status, f"Nothing came for {self._stall_s:g} seconds.") from error
+            raise HTTPException(
+                TOO_SLOW.status, f"Less came than {MINIMUM_RATE_BYTES_PER_S} bytes a second."
+            ) from error
         self._count(message)
         if self._received_bytes > self._limit_bytes:
             raise _too_large(self._limit_bytes)
@@ -137,6 +143,11 @@ class _Exchange:
             await self._send({**message, "more_body": True})
             await self._linger()
             await self._send({"type": "http.response.body", "body": b""})
+
+    def _patience_s(self) -> float:
+        """How long the next part may take: no longer than a stall, and not so long that the rate falls too low."""
+        earned_s = self._received_bytes / MINIMUM_RATE_BYTES_PER_S - (monotonic() - self._began_at)
+        return max(0.0, self._stall_s + min(0.0, earned_s))
 
     async def _linger(self) -> None:
         kept_bytes = self._received_bytes

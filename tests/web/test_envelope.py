@@ -3,6 +3,7 @@
 import io
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,27 @@ def test_a_body_that_stops_coming(body: bytes, answer: bytes) -> None:
         server.stop()
 
     assert answer in received
+
+
+def test_a_body_that_trickles() -> None:
+    """A byte now and then is no stall, but takes up the connection."""
+    app = Envelope(reads_its_body, document_limit_bytes=0, stall_s=0.5)
+    server = WebServer(app, "127.0.0.1", 0)
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=0.1) as sock:
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+            received, sent = b"", 0
+            while not received:
+                assert sent < 100
+                sock.sendall(b"x")
+                sent += 1
+                with suppress(TimeoutError):
+                    received = sock.recv(65536)
+    finally:
+        server.stop()
+
+    assert b"408" in received
 
 
 def test_a_body_where_none_belongs_is_dropped(a: Hospital) -> None:
