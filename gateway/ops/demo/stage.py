@@ -20,7 +20,7 @@ from gateway.domain.transfer import Route
 from gateway.errors import InputError
 from gateway.ops.counterparts import LOOPBACK, OrthancServer
 from gateway.ops.node import GatewayNode
-from gateway.ops.phantom import write_series
+from gateway.ops.phantom import CtHead, write_series
 from gateway.ops.send import dicom_files
 from gateway.ops.series import copies
 from gateway.ops.witness import Witness
@@ -164,7 +164,7 @@ def _series(dicom: Path | None, instances: int, folder: Path, console: Console) 
     """The study to send, and the next one of the same patient."""
     if dicom is None:
         with console.status(f"generating a CT head series of {instances} slices"):
-            files = write_series(folder / "series", instances=instances)
+            files = write_series(folder / "series", CtHead(instances=instances))
     else:
         files = [file.path for file in dicom_files([dicom])]
         studies = {str(pydicom.dcmread(path, stop_before_pixels=True).StudyInstanceUID) for path in files}
