@@ -22,8 +22,8 @@ def register_form(
         NotFound: the institution is not registered.
         Conflict: the form contradicts the state, such as a withdrawal without consent.
     """
-    person_id = find_or_add_person(session, patient)
     advance_epoch(session)  # first the epoch: on PostgreSQL its row lock makes registrations of all persons serial
+    person_id = find_or_add_person(session, patient)
     form = ConsentForm(new_id(), kind, registered_at, registered_by)
     apply(fold(_forms(session, person_id)), form)
     session.add(

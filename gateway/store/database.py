@@ -10,12 +10,15 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from gateway.errors import Conflict, StoreUnavailable
+from gateway.errors import Conflict, InputError, StoreUnavailable
 
 _IMMEDIATE = "gateway_immediate"
+_SNAPSHOT = "REPEATABLE READ"
+"""PostgreSQL: every statement of a transaction sees what the first one saw. SQLite does so anyway."""
 
 
 class Database:
@@ -23,6 +26,7 @@ class Database:
 
     def __init__(self, url: str, busy_timeout_s: float = 5.0) -> None:
         self.engine = _engine(url, busy_timeout_s)
+        self._reading = self.engine if _is_sqlite(url) else self.engine.execution_options(isolation_level=_SNAPSHOT)
         self._writing = self.engine.execution_options(**{_IMMEDIATE: True})
 
     @contextmanager
@@ -32,7 +36,7 @@ class Database:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        with _translated(), Session(self.engine) as session:
+        with _translated(), Session(self._reading) as session:
             yield session
 
     @contextmanager
@@ -42,6 +46,7 @@ class Database:
         Raises:
             StoreUnavailable: the database does not answer or stayed locked.
             Conflict: a constraint of the tables does not allow the change.
+            InputError: a value does not fit its column.
         """
         with _translated(), Session(self._writing) as session, session.begin():
             yield session
@@ -59,6 +64,10 @@ def _translated() -> Iterator[None]:
         raise Conflict(
             "the change contradicts what is registered: something it refers to is missing or in use"
         ) from error
+    except DataError as error:
+        raise InputError("a value does not fit where the database keeps it: too long, or with a NUL in it") from error
+    except PoolTimeoutError as error:
+        raise StoreUnavailable("the database does not answer: all connections to it are in use") from error
     except DBAPIError as error:
         raise StoreUnavailable(
             f"the database does not answer ({type(error.orig).__name__}); check its disk and that nothing locks it"
@@ -66,7 +75,7 @@ def _translated() -> Iterator[None]:
 
 
 def _engine(url: str, busy_timeout_s: float) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
+    if not _is_sqlite(url):
         return create_engine(url, pool_pre_ping=True)
     engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
 
@@ -82,3 +91,7 @@ def _engine(url: str, busy_timeout_s: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _is_sqlite(url: str) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"

@@ -39,8 +39,12 @@ def read_network(session: Session) -> Network:
 
 
 def put_institution(session: Session, institution: Institution) -> None:
-    """Register an institution, or change its name and state."""
-    session.merge(InstitutionRow(oid=institution.oid, name=institution.name, state=institution.state.value))
+    """Register an institution, or change its name; the state of a known one stays as it is."""
+    known = session.get(InstitutionRow, institution.oid)
+    if known is None:
+        session.add(InstitutionRow(oid=institution.oid, name=institution.name, state=institution.state.value))
+    else:
+        known.name = institution.name
     advance_epoch(session)
 
 
