@@ -33,6 +33,9 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 UNSENT_LIMIT_BYTES = 128 * 1024
 """TCP_NOTSENT_LOWAT: what the kernel may hold unsent. Small, so that a withdrawal stops nearly everything."""
 
+SCRATCH_BYTES = 16 * 1024
+"""Buffer for input that nobody wants any more."""
+
 _TIMEVAL = struct.Struct("ll")
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _SHORTEST_WAIT_S = 0.001
@@ -46,7 +49,11 @@ class Connection:
     """
 
     def __init__(self, sock: socket.socket, association: Association, peer: str) -> None:
-        """Take over a connected socket. `peer` names it in errors (an AE title or an address)."""
+        """Take over a connected socket. `peer` names it in errors (an AE title or an address).
+
+        Raises:
+            ConnectionLost: the connection is gone already; the socket is closed.
+        """
         self.association = association
         self.peer = peer
         self.received_bytes = 0
@@ -56,7 +63,11 @@ class Connection:
         self._close_lock = threading.Lock()
         self._closed = False
         self._woken = False
-        tune(sock)
+        try:
+            tune(sock)
+        except ConnectionLost:
+            sock.close()
+            raise
 
     def next_event(self, deadline: Deadline) -> Event:
         """The next event, read from the socket if need be. Fragments are valid until the next call.
@@ -96,34 +107,38 @@ class Connection:
             pending = _without(pending, sent)
 
     def refuse(self, error: RemoteProtocolError, deadline: Deadline) -> None:
-        """Answer a broken rule with A-ABORT, then close."""
+        """Answer a broken rule with A-ABORT, then part."""
         with contextlib.suppress(ConnectionLost, DeadlineExceeded):
             self.send([self.association.protocol_abort(error)], deadline)
-        self.close()
+        self.part(deadline)
 
     def abort(self, deadline: Deadline) -> None:
-        """A-ABORT as service user, then close."""
+        """A-ABORT as service user, then part."""
         with contextlib.suppress(ConnectionLost, DeadlineExceeded):
             self.send([self.association.abort()], deadline)
+        self.part(deadline)
+
+    def part(self, deadline: Deadline) -> None:
+        """Say no more and wait until the peer has closed too, or the deadline (PS3.8 §9.2, state 13); then close.
+
+        Closing while input is unread or still coming would be a reset, and a reset can overtake the A-ABORT or
+        A-ASSOCIATE-RJ just sent. So whatever comes is read and dropped.
+        """
+        scratch = bytearray(SCRATCH_BYTES)
+        with contextlib.suppress(OSError, DeadlineExceeded):
+            self._sock.shutdown(socket.SHUT_WR)
+            while True:
+                self._limit_receive(deadline)
+                if not self._sock.recv_into(scratch):
+                    break
         self.close()
 
     def close(self) -> None:
-        """Close the transport; harmless a second time.
-
-        Unread input would turn the close into a reset that can overtake an A-ABORT or A-ASSOCIATE-RJ just sent;
-        so what has already arrived is read away first, without waiting.
-        """
+        """Close the transport; harmless a second time."""
         with self._close_lock:
-            if self._closed:
-                return
-            self._closed = True
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
-            scratch = bytearray(65536)
-            for _ in range(16):
-                if self._sock.recv_into(scratch, 0, socket.MSG_DONTWAIT) == 0:
-                    break
-        self._sock.close()
+            if not self._closed:
+                self._closed = True
+                self._sock.close()
 
     def reset(self) -> None:
         """From any thread: drop the connection at once, discarding what the kernel has not sent yet."""
@@ -134,7 +149,7 @@ class Connection:
                     self._sock.shutdown(socket.SHUT_RDWR)
 
     def wake(self) -> None:
-        """From any thread: end the owner's wait for input with DeadlineExceeded. It can still send, not receive."""
+        """From any thread: the owner gets DeadlineExceeded where it waits for input, now and later. It can still send."""
         with self._close_lock:
             if not self._closed:
                 self._woken = True
@@ -144,7 +159,7 @@ class Connection:
     def _receive(self, deadline: Deadline) -> None:
         self._limit_receive(deadline)
         try:
-            count = self._sock.recv_into(self.association.receive_buffer())
+            count = 0 if self._woken else self._sock.recv_into(self.association.receive_buffer())
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         except BlockingIOError as error:
             raise DeadlineExceeded(f"{self.peer} sent nothing in the time it had") from error

@@ -73,7 +73,6 @@ def dial(ae: ApplicationEntity, proposals: Sequence[Proposal], settings: DialSet
             case AssociateAccepted():
                 return connection
             case AssociateRejected(rejection):
-                connection.close()
                 raise AssociationRejected(
                     f"{ae} rejected the association: {rejection.words}",
                     int(rejection.result), int(rejection.source), int(rejection.reason),
@@ -83,7 +82,7 @@ def dial(ae: ApplicationEntity, proposals: Sequence[Proposal], settings: DialSet
     except RemoteProtocolError as error:
         connection.refuse(error, Deadline.after(ABORT_TIMEOUT_S))
         raise
-    except NetworkError:
+    except (NetworkError, LocalProtocolError):
         connection.close()
         raise
 
@@ -103,6 +102,6 @@ def release(connection: Connection, timeout_s: float) -> None:
 def _connect(ae: ApplicationEntity, timeout_s: float) -> socket.socket:
     try:
         return socket.create_connection((ae.host, ae.port), timeout_s)
-    except OSError as error:
-        why = error.strerror or "no answer"
+    except (OSError, UnicodeError) as error:  # the latter from host names that cannot be one
+        why = getattr(error, "strerror", None) or "no answer"
         raise ConnectFailed(f"cannot connect to {ae}: {why}; check host, port and that it is running") from error

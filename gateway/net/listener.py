@@ -11,10 +11,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 from gateway import log
 from gateway.errors import ConnectFailed
+
+ACCEPT_PAUSE_S = 0.1
+"""Before the next try when the system has no file descriptor for a connection: it would fail again at once."""
+
+WARNING_INTERVAL_S = 1.0
+"""Least time between two warnings about turned away connections, so that a flood of them does not fill the log."""
 
 BACKLOG_COUNT = 128
 """Connections the kernel may hold for us; senders open a handful each."""
@@ -55,7 +62,9 @@ class Listener:
         self._half_open: Counter[str] = Counter()
         self._threads: set[threading.Thread] = set()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
-        self._stopping = False
+        self._stopping = threading.Event()
+        self._turned_away_count = 0
+        self._warned_at = float("-inf")
         self._log = log.get(__name__)
 
     def start(self) -> None:
@@ -63,7 +72,7 @@ class Listener:
 
     def stop_accepting(self) -> None:
         """Close the listening socket; running connections go on."""
-        self._stopping = True
+        self._stopping.set()
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():
@@ -89,12 +98,13 @@ class Listener:
             return self._half_open.total()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 sock, address = self._sock.accept()
             except OSError as error:
-                if not self._stopping:
-                    self._log.warning("accept_failed", reason=error.strerror)
+                if not self._stopping.is_set():
+                    self._log.error("accept_failed", reason=error.strerror)
+                    self._stopping.wait(ACCEPT_PAUSE_S)
                 continue
             self._take(sock, str(address[0]))
 
@@ -107,8 +117,8 @@ class Listener:
             if not crowded:
                 self._half_open[address] += 1
         if crowded:
-            self._log.warning("half_open_limit", address=address)
             sock.close()
+            self._warn_turned_away(address)
             return
         thread = threading.Thread(target=self._serve, args=(sock, address), name="association", daemon=True)
         with self._lock:
@@ -120,6 +130,15 @@ class Listener:
             self._forget(thread)
             self._established(address)
             sock.close()
+
+    def _warn_turned_away(self, address: str) -> None:
+        """Only called on the listener's own thread."""
+        self._turned_away_count += 1
+        now = monotonic()
+        if now - self._warned_at >= WARNING_INTERVAL_S:
+            self._log.warning("half_open_limit", address=address, count=self._turned_away_count)
+            self._turned_away_count = 0
+            self._warned_at = now
 
     def _serve(self, sock: socket.socket, address: str) -> None:
         counted = True

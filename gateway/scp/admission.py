@@ -3,14 +3,17 @@
 from gateway.domain.network import Network
 from gateway.domain.peer import ApplicationEntity
 from gateway.routing.router import addressable_titles
+from gateway.wire.associate import PROTOCOL_VERSION
 from gateway.wire.pdu import (
     AssociateRJ,
     AssociateRQ,
+    RejectReasonAcse,
     RejectReasonPresentation,
     RejectReasonUser,
     RejectResult,
     RejectSource,
 )
+from gateway.wire.uids import APPLICATION_CONTEXT
 
 
 def admit(request: AssociateRQ, address: str, network: Network, own_ae_title: str) -> ApplicationEntity | AssociateRJ:
@@ -19,6 +22,10 @@ def admit(request: AssociateRQ, address: str, network: Network, own_ae_title: st
     An AE title is a claim: it counts only from an address registered for it, and a wrong address is answered just
     like an unknown title.
     """
+    if not request.protocol_version & PROTOCOL_VERSION:
+        return OTHER_VERSION
+    if request.application_context != APPLICATION_CONTEXT:
+        return _rejected(RejectReasonUser.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED)
     if request.called_ae_title not in addressable_titles(network.routes, own_ae_title):
         return _rejected(RejectReasonUser.CALLED_AE_TITLE_NOT_RECOGNIZED)
     peer = network.application_entities.get(request.calling_ae_title)
@@ -30,6 +37,11 @@ def admit(request: AssociateRQ, address: str, network: Network, own_ae_title: st
 def _rejected(reason: RejectReasonUser) -> AssociateRJ:
     return AssociateRJ(RejectResult.PERMANENT, RejectSource.SERVICE_USER, reason)
 
+
+OTHER_VERSION = AssociateRJ(
+    RejectResult.PERMANENT, RejectSource.SERVICE_PROVIDER_ACSE, RejectReasonAcse.PROTOCOL_VERSION_NOT_SUPPORTED
+)
+"""Bit 0 of the protocol version stands for the only one there is."""
 
 BUSY = AssociateRJ(
     RejectResult.TRANSIENT,

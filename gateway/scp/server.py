@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from socket import socket
 from time import monotonic
@@ -12,7 +13,15 @@ from gateway.domain.decision import new_id
 from gateway.domain.network import Network
 from gateway.domain.peer import ApplicationEntity
 from gateway.domain.transfer import Arrival
-from gateway.errors import DeadlineExceeded, LocalProtocolError, NetworkError, RemoteProtocolError, StoreError
+from gateway.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    LimitExceeded,
+    LocalProtocolError,
+    NetworkError,
+    RemoteProtocolError,
+    StoreError,
+)
 from gateway.metrics import Metrics
 from gateway.net.connection import Connection
 from gateway.net.deadline import Deadline, Pace
@@ -44,6 +53,8 @@ class ServerSettings:
     idle_timeout_s: float
     minimum_rate_bytes_per_s: int
     minimum_rate_window_s: float
+    data_set_limit_bytes: int
+    """Where a refused data set is not read to its end any more: then its sender gets an A-ABORT for an answer."""
 
 
 class AssociationServer:
@@ -69,23 +80,21 @@ class AssociationServer:
 
     def __call__(self, sock: socket, address: str, established: Callable[[], None]) -> None:
         """Serve one connection to its end."""
-        limits = Limits(maximum_length=self.settings.maximum_length_bytes)
-        connection = Connection(sock, Association(Role.ACCEPTOR, limits), address)
         logger = log.get(__name__).bind(address=address)
+        limits = Limits(maximum_length=self.settings.maximum_length_bytes)
         try:
-            request = self._requested(connection)
-            established()
-            self._serve(connection, request, address)
-        except RemoteProtocolError as error:
-            logger.warning("protocol_error", error=error)
-            connection.refuse(error, Deadline.after(ABORT_TIMEOUT_S))
-        except DeadlineExceeded as error:
-            logger.warning("deadline_exceeded", error=error)
-            connection.abort(Deadline.after(ABORT_TIMEOUT_S))
-        except (NetworkError, LocalProtocolError) as error:
+            connection = Connection(sock, Association(Role.ACCEPTOR, limits), address)
+        except ConnectionLost as error:
             logger.info("association_lost", error=error)
-        finally:
-            connection.close()
+            return
+        with _ended_in_order(connection, logger):
+            request = self._requested(connection)
+            admitted = self._admit(request, address)
+            if isinstance(admitted, AssociateRJ):
+                logger.warning("association_rejected", reason=admitted.words)
+                self._reject(connection, admitted)
+            else:
+                self._serve(connection, request, admitted, established)
 
     def drain(self) -> None:
         """Take no more messages: idle associations end now, busy ones after the message under way."""
@@ -96,11 +105,18 @@ class AssociationServer:
             association.drain()
 
     def stop(self) -> None:
-        """Break off whatever is still running."""
+        """Break off whatever is still running, with A-ABORT."""
+        for connection in self._connections():
+            connection.wake()
+
+    def reset(self) -> None:
+        """Drop whatever did not even take an A-ABORT."""
+        for connection in self._connections():
+            connection.reset()
+
+    def _connections(self) -> list[Connection]:
         with self._lock:
-            running = list(self._running)
-        for association in running:
-            association.connection.reset()
+            return [association.connection for association in self._running]
 
     def _requested(self, connection: Connection) -> AssociateRQ:
         deadline = Deadline.after(self.settings.associate_timeout_s)
@@ -110,32 +126,31 @@ class AssociationServer:
             case event:
                 raise LocalProtocolError(f"{type(event).__name__} before A-ASSOCIATE-RQ")
 
-    def _serve(self, connection: Connection, request: AssociateRQ, address: str) -> None:
-        admitted = self._admit(request, address)
-        deadline = Deadline.after(self.settings.associate_timeout_s)
-        if isinstance(admitted, AssociateRJ):
-            self.metrics.associations_refused.labels(admitted.words).inc()
-            log.get(__name__).warning("association_rejected", address=address, reason=admitted.words)
-            connection.send([connection.association.reject(admitted)], deadline)
-            return
-        arrival = Arrival(
-            admitted.title,
-            request.called_ae_title,
-            address,
-            admitted.institution_oid,
-            association_id=new_id(),
-        )
-        association = _InboundAssociation(self, connection, admitted, arrival)
+    def _serve(
+        self, connection: Connection, request: AssociateRQ, peer: ApplicationEntity, established: Callable[[], None]
+    ) -> None:
+        address = connection.peer
+        logger = log.get(__name__).bind(ae_title=peer.title, address=address)
+        arrival = Arrival(peer.title, request.called_ae_title, address, peer.institution_oid, association_id=new_id())
+        association = _InboundAssociation(self, connection, peer, arrival)
         if not self._enter(association):
-            self.metrics.associations_refused.labels(BUSY.words).inc()
-            log.get(__name__).warning("association_limit", ae_title=admitted.title, address=address)
-            connection.send([connection.association.reject(BUSY)], deadline)
+            logger.warning("association_limit")
+            self._reject(connection, BUSY)
             return
+        established()
         try:
-            connection.send([connection.association.accept(self._acceptance(request))], deadline)
-            association.run()
+            with _ended_in_order(connection, logger):
+                deadline = Deadline.after(self.settings.associate_timeout_s)
+                connection.send([connection.association.accept(self._acceptance(request))], deadline)
+                association.run()
         finally:
             self._leave(association)
+
+    def _reject(self, connection: Connection, rejection: AssociateRJ) -> None:
+        self.metrics.associations_refused.labels(rejection.words).inc()
+        deadline = Deadline.after(ABORT_TIMEOUT_S)
+        connection.send([connection.association.reject(rejection)], deadline)
+        connection.part(deadline)
 
     def _admit(self, request: AssociateRQ, address: str) -> ApplicationEntity | AssociateRJ:
         if self._draining:
@@ -178,6 +193,26 @@ class AssociationServer:
             self._running.discard(association)
             self._peers[association.peer.title] -= 1
             self.metrics.associations.labels("inbound", association.peer.title).dec()
+
+
+@contextmanager
+def _ended_in_order(connection: Connection, logger: log.Logger) -> Iterator[None]:
+    """Whatever ends an association, the peer is told if it can be, and the connection is closed."""
+    try:
+        yield
+    except RemoteProtocolError as error:
+        logger.warning("protocol_error", error=error)
+        connection.refuse(error, Deadline.after(ABORT_TIMEOUT_S))
+    except DeadlineExceeded as error:
+        logger.warning("deadline_exceeded", error=error)
+        connection.abort(Deadline.after(ABORT_TIMEOUT_S))
+    except LocalProtocolError as error:
+        logger.error("association_failed", error=error)
+        connection.abort(Deadline.after(ABORT_TIMEOUT_S))
+    except NetworkError as error:
+        logger.info("association_lost", error=error)
+    finally:
+        connection.close()
 
 
 class _InboundAssociation:
@@ -241,7 +276,9 @@ class _InboundAssociation:
         context = self.connection.association.contexts[context_id]
         data = self._data_set() if command.has_data_set else iter(())
         match command:
-            case CStoreRQ() if self._server.sop_classes.is_storage(context.abstract_syntax):
+            case CStoreRQ(affected_sop_class_uid=uid) if (
+                uid == context.abstract_syntax and self._server.sop_classes.is_storage(uid)
+            ):
                 response: Command = self._server.store.store(
                     command, context.transfer_syntax, self.peer, self._arrival, data
                 )
@@ -262,7 +299,7 @@ class _InboundAssociation:
         settings = self._settings
         pace = Pace(settings.minimum_rate_bytes_per_s, settings.minimum_rate_window_s)
         pace.start(monotonic())
-        counted_bytes = self.connection.received_bytes
+        counted_bytes = began_bytes = self.connection.received_bytes
         while True:
             event = self.connection.next_event(Deadline.after(settings.idle_timeout_s))
             if not isinstance(event, DataReceived):
@@ -271,6 +308,8 @@ class _InboundAssociation:
             counted_bytes += arrived_bytes
             if not pace.kept(arrived_bytes, monotonic()):
                 raise DeadlineExceeded(f"{self.peer.title} sends more slowly than the minimum rate")
+            if counted_bytes - began_bytes > settings.data_set_limit_bytes:
+                raise LimitExceeded("a data set far beyond the size of any instance accepted")
             yield event.fragments
             if event.last:
                 return

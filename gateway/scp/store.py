@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 
 from gateway import log
 from gateway.domain.instance import InstanceHead
@@ -26,8 +27,8 @@ from gateway.planning import Planner
 from gateway.store.spool import Spool, SpoolWriter
 from gateway.transfer.arrivals import Arrivals
 from gateway.transfer.head import UNTIL, WANTED, instance_head
-from gateway.wire.command import CStoreRQ, CStoreRSP
-from gateway.wire.head import HeadWalker
+from gateway.wire.command import ERROR_COMMENT_LIMIT, CStoreRQ, CStoreRSP
+from gateway.wire.head import HEAD_LIMIT_BYTES, HeadWalker
 from gateway.wire.status import (
     CANNOT_UNDERSTAND,
     DATA_SET_DOES_NOT_MATCH,
@@ -70,8 +71,11 @@ ODD_LENGTH = Answer(Result.MALFORMED, CANNOT_UNDERSTAND, "Data set of odd length
 """PS3.5 §7.1: no element has one, so no data set does, and nobody could be sent it."""
 
 
+HEAD_TOO_LONG = Answer(Result.MALFORMED, CANNOT_UNDERSTAND, "Identifiers are too far into the data set")
+
+
 def malformed(why: str) -> Answer:
-    return Answer(Result.MALFORMED, CANNOT_UNDERSTAND, why)
+    return Answer(Result.MALFORMED, CANNOT_UNDERSTAND, why[:ERROR_COMMENT_LIMIT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +153,10 @@ class Store:
     ) -> Answer:
         writer = self.spool.create()
         try:
-            writer.write(first)
-            for fragments in rest:
+            for fragments in chain((first,), rest):
+                writer.write(fragments)
                 if writer.data_bytes > self.instance_limit_bytes:
                     return TOO_LARGE
-                writer.write(fragments)
             if writer.data_bytes % 2:
                 return ODD_LENGTH
             record = self._record(writer, head, plan, arrival)
@@ -184,7 +187,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class _Walked:
-    """A head, and every fragment read so far: the earlier ones copied, the last ones still views."""
+    """A head, and all that was read so far: the earlier fragments joined in a copy, the last ones still views."""
 
     head: InstanceHead
     fragments: Fragments
@@ -193,16 +196,20 @@ class _Walked:
 def _walk(transfer_syntax_uid: str, issuer_oid: str, data: Iterator[Fragments]) -> _Walked | Answer:
     """Read as much of the data set as its head needs."""
     walker = HeadWalker(transfer_syntax_uid, WANTED, UNTIL)
-    read: list[memoryview] = []
+    read = bytearray()
     for fragments in data:
         try:
             if any(walker.feed(fragment) for fragment in fragments):
-                return _Walked(instance_head(walker.elements, transfer_syntax_uid, issuer_oid), (*read, *fragments))
+                head = instance_head(walker.elements, transfer_syntax_uid, issuer_oid)
+                return _Walked(head, (memoryview(read), *fragments))
         except (MalformedDataSet, LimitExceeded) as error:
             return malformed(str(error))
-        read.extend(memoryview(bytes(fragment)) for fragment in fragments)
+        for fragment in fragments:
+            read += fragment
+        if len(read) > HEAD_LIMIT_BYTES:  # the walker bounds what is inflated; a deflated head may never be
+            return HEAD_TOO_LONG
     try:
         walker.finish()
-        return _Walked(instance_head(walker.elements, transfer_syntax_uid, issuer_oid), read)
+        return _Walked(instance_head(walker.elements, transfer_syntax_uid, issuer_oid), (memoryview(read),))
     except (MalformedDataSet, LimitExceeded) as error:
         return malformed(str(error))
