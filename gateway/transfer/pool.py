@@ -28,6 +28,9 @@ TRANSIENT_REJECTION = 2
 CLAIMED_PER_ASSOCIATION_COUNT = 16
 """Deliveries kept in memory for each association: claiming many at once is cheap, and a crash returns them all."""
 
+REJECTION_MEMORY_S = 60.0
+"""How long a destination that rejected an association for want of room is treated with fewer of them."""
+
 GOODBYE_TIMEOUT_S = 2.0
 """How long a peer may take over A-RELEASE-RP or an A-ABORT; the deliveries do not depend on it."""
 
@@ -67,6 +70,7 @@ class Pool:
         self._association_count = context.settings.association_count
         self._failures = 0
         self._paused_until = 0.0
+        self._rejected_at = -REJECTION_MEMORY_S
         self._stopping = False
         self._log = log.get(__name__).bind(destination=ae_title)
 
@@ -87,11 +91,7 @@ class Pool:
                 self._proposals.setdefault(Proposal(delivery.sop_class_uid, delivery.transfer_syntax_uid))
             self._dispatch.add(deliveries)
             self._condition.notify_all()
-            missing = min(self._association_count, len(self._dispatch)) - len(self._workers)
-            for _ in range(missing):
-                worker = threading.Thread(target=self._work, name=f"deliver {self.ae_title}", daemon=True)
-                self._workers.add(worker)
-                worker.start()
+            self._start_workers()
 
     def stop(self, timeout_s: float) -> None:
         """Let the sends under way finish, queue the rest again."""
@@ -104,6 +104,16 @@ class Pool:
         deadline = Deadline.after(timeout_s)
         for worker in workers:
             worker.join(max(0.0, deadline.remaining_s))
+
+    def _start_workers(self) -> None:
+        """As many as there is work for; a single one until a destination that failed has taken something again."""
+        if monotonic() > self._rejected_at + REJECTION_MEMORY_S:
+            self._association_count = self._context.settings.association_count
+        wanted = 1 if self._failures else min(self._association_count, len(self._dispatch))
+        for _ in range(wanted - len(self._workers)):
+            worker = threading.Thread(target=self._work, name=f"deliver {self.ae_title}", daemon=True)
+            self._workers.add(worker)
+            worker.start()
 
     def _work(self) -> None:
         try:
@@ -130,8 +140,9 @@ class Pool:
         delivered = outcome.state is DeliveryState.COMPLETED
         with self._condition:
             self._dispatch.finished(delivery, delivered=delivered)
-            if delivered:
+            if delivered and self._failures:
                 self._failures = 0
+                self._start_workers()
             self._condition.notify_all()
         self._context.finish(outcome)
         self._context.metrics.instances_delivered.labels(self.ae_title, outcome.state).inc()
@@ -158,6 +169,7 @@ class Pool:
             others = len(self._workers) - 1
             if _is_busy(error) and others > 0:
                 self._association_count = max(1, self._association_count // 2)
+                self._rejected_at = monotonic()
                 self._log.info("fewer_associations", count=self._association_count)
             else:
                 self._failures += 1
