@@ -125,14 +125,20 @@ class Pool:
                 self._workers.discard(threading.current_thread())
 
     def take(self) -> Delivery | None:
-        """For a worker: the next delivery; None after `linger_s` without one, or when stopping."""
+        """For a worker: the next delivery; None after `linger_s` without one, or when stopping.
+
+        With None the worker is dismissed in the same breath: what comes while it says goodbye to its peer, which may
+        take a while, is for a new one.
+        """
         deadline = Deadline.after(self._context.settings.linger_s)
         with self._condition:
             while not self._stopping:
                 if delivery := self._dispatch.next():
                     return delivery
-                if not self._condition.wait(max(0.0, deadline.remaining_s)) and deadline.remaining_s <= 0:
-                    return None
+                if deadline.remaining_s <= 0:
+                    break
+                self._condition.wait(deadline.remaining_s)
+            self._workers.discard(threading.current_thread())
             return None
 
     def finish(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
