@@ -1,4 +1,4 @@
-"""Runs migrations on the connection it is handed; there is no other way in."""
+"""Runs migrations in the transaction of the connection it is handed; there is no other way in."""
 
 from alembic import context
 
@@ -8,4 +8,3 @@ connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()
-connection.commit()
