@@ -165,9 +165,7 @@ def test_orthanc_checks_the_called_ae_title_and_takes_settings(tmp_path: Path) -
 
 
 @pytest.mark.needs("orthanc")
-def test_orthanc_is_started_again_when_its_port_was_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_orthanc_is_started_again_when_its_port_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with TCPServer(("", 0), BaseRequestHandler) as other:
         taken = iter([free_port(), other.server_address[1]])
         monkeypatch.setattr(counterparts, "free_port", lambda *_: next(taken, None) or free_port())
@@ -241,9 +239,7 @@ def test_a_detached_orthanc_outlives_its_starter(tmp_path: Path) -> None:
         if entry.name.isdigit() and str(folder).encode() in (entry / "cmdline").read_bytes()
     ]
     try:
-        with OrthancNode(
-            f"http://127.0.0.1:{settings['HttpPort']}", username=username, password=password
-        ) as node:
+        with OrthancNode(f"http://127.0.0.1:{settings['HttpPort']}", username=username, password=password) as node:
             assert node.system().aet == "HOSPITAL_A"
     finally:
         for pid in pids:
