@@ -59,6 +59,7 @@ class DeliveryService:
         self._context = PoolContext(settings, deliverer, metrics, outcomes.add, self._find_peer)
         self._wake = threading.Event()
         self._stopping = False
+        self._starved = False  # work was due for a pool that had no room
         self._swept_at: datetime | None = None
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._log = log.get(__name__)
@@ -109,12 +110,15 @@ class DeliveryService:
             return False
         with self._database.read() as session:
             titles = destinations_with_work(session, self._clock())
-        claimed = False
-        for title in titles:
-            pool = self._pools.setdefault(title, Pool(title, self._context))
-            if room := pool.room:
-                claimed = self._claim(pool, room) or claimed
-        return claimed
+        rooms = {title: self._pool(title).room for title in titles}
+        self._starved = 0 in rooms.values()
+        claimed = [self._claim(self._pool(title), room) for title, room in rooms.items() if room]
+        return any(claimed)
+
+    def _pool(self, title: str) -> Pool:
+        if title not in self._pools:
+            self._pools[title] = Pool(title, self._context)
+        return self._pools[title]
 
     def _claim(self, pool: Pool, limit_count: int) -> bool:
         deliveries = self._writer.write(lambda session: claim(session, pool.ae_title, self._clock(), limit_count))
@@ -124,7 +128,8 @@ class DeliveryService:
     def _finished(self, _: DeliveryOutcome, result: DeliveryOutcome | Exception) -> None:
         if isinstance(result, Exception):
             self._log.error("outcome_not_recorded", error=result)
-        self._wake.set()
+        if self._starved:
+            self._wake.set()
 
     def _find_peer(self, title: str) -> ApplicationEntity:
         peer = self._authority.view().network.application_entities.get(title)
