@@ -28,12 +28,17 @@ _NAMESPACE = uuid.UUID("0f4f5be2-6d0e-4d0c-9a3e-4f2c5f0b6a71")
 
 
 @dataclass(frozen=True, slots=True)
-class HeadStudy:
-    """Whose study it is and which. Two that differ in one of the first four fields have no UID in common.
+class CtHead:
+    """Which series to generate: how many instances of how many pixels, of whose head, in which of his studies.
 
-    The anatomy belongs to seed, institution and patient, so a second study of a patient shows the same head.
+    However many they are, the instances cover the whole head. The anatomy belongs to seed, institution and
+    patient, so a second study of a patient shows the same head. Studies that differ in one of these or in
+    their number have no UID in common, and neither have series of different size.
     """
 
+    instances: int = 200
+    rows: int = 512
+    columns: int = 512
     seed: int = 1
     institution_name: str = "Hospital A"
     patient_id: str = "00012345"
@@ -51,86 +56,74 @@ class HeadStudy:
         return FIRST_STUDY_DATE + timedelta(weeks=self.study_number - 1)
 
     @property
-    def study_instance_uid(self) -> UID:
-        return self.uid("study")
-
-    @property
-    def anatomy(self) -> int:
-        """Seed of the head."""
-        return uuid.uuid5(_NAMESPACE, f"{self.seed}/{self.institution_name}/{self.patient_id}").int
-
-    def uid(self, what: str) -> UID:
-        """The UID of something in this study: a name-based UUID (PS3.5 §B.2)."""
-        name = f"{self.seed}/{self.institution_name}/{self.patient_id}/{self.study_number}/{what}"
-        return UID(f"2.25.{uuid.uuid5(_NAMESPACE, name).int}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Series:
-    """A series of a study: its number of instances, and their size in pixels."""
-
-    study: HeadStudy
-    instances: int
-    rows: int
-    columns: int
-
-    @property
     def spacing_mm(self) -> float:
         """Between the centres of neighbouring slices, which are as thick."""
         return round((HIGHEST_MM - LOWEST_MM) / self.instances, 3)
 
+    @property
+    def study_instance_uid(self) -> UID:
+        return _uid(self._study)
+
+    @property
+    def series_instance_uid(self) -> UID:
+        return self.uid("series")
+
     def uid(self, what: str) -> UID:
-        """The UID of something in this series; another size is another series."""
-        return self.study.uid(f"{self.instances}/{self.rows}/{self.columns}/{what}")
+        """The UID of something in this series."""
+        return _uid(f"{self._study}/{self.instances}/{self.rows}/{self.columns}/{what}")
+
+    @property
+    def anatomy_seed(self) -> int:
+        return uuid.uuid5(_NAMESPACE, self._patient).int
+
+    @property
+    def _patient(self) -> str:
+        return f"{self.seed}/{self.institution_name}/{self.patient_id}"
+
+    @property
+    def _study(self) -> str:
+        return f"{self._patient}/{self.study_number}"
 
 
-def ct_head_series(
-    study: HeadStudy = HeadStudy(), *, instances: int = 200, rows: int = 512, columns: int = 512
-) -> Iterator[Dataset]:
+def _uid(name: str) -> UID:
+    """A name-based UUID as a UID (PS3.5 §B.2)."""
+    return UID(f"2.25.{uuid.uuid5(_NAMESPACE, name).int}")
+
+
+def ct_head_series(series: CtHead = CtHead()) -> Iterator[Dataset]:
     """The instances of a series one by one, each made when it is asked for; from the jaw upwards.
 
-    However many they are, they cover the whole head. Each has its file meta information, so that
-    `save_as(path, enforce_file_format=True)` writes a file of PS3.10.
+    Each has its file meta information, so that `save_as(path, enforce_file_format=True)` writes a file of
+    PS3.10.
     """
-    series = _Series(study, instances, rows, columns)
-    head = Head(study.anatomy, rows, columns)
-    for number in range(1, instances + 1):
+    head = Head(series.anatomy_seed, series.rows, series.columns)
+    for number in range(1, series.instances + 1):
         yield _instance(series, head, number)
 
 
-def ct_head_files(
-    study: HeadStudy = HeadStudy(), *, instances: int = 200, rows: int = 512, columns: int = 512
-) -> Iterator[bytes]:
+def ct_head_files(series: CtHead = CtHead()) -> Iterator[bytes]:
     """The same instances as DICOM files (PS3.10)."""
-    for instance in ct_head_series(study, instances=instances, rows=rows, columns=columns):
+    for instance in ct_head_series(series):
         file = BytesIO()
         instance.save_as(file, enforce_file_format=True)
         yield file.getvalue()
 
 
-def write_series(
-    directory: Path,
-    study: HeadStudy = HeadStudy(),
-    *,
-    instances: int = 200,
-    rows: int = 512,
-    columns: int = 512,
-) -> list[Path]:
+def write_series(directory: Path, series: CtHead = CtHead()) -> list[Path]:
     """Write the files of a series into a folder, which is made if need be; their paths, in order."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
-    files = ct_head_files(study, instances=instances, rows=rows, columns=columns)
-    for number, file in enumerate(files, start=1):
+    for number, file in enumerate(ct_head_files(series), start=1):
         path = directory / f"CT{number:04}.dcm"
         path.write_bytes(file)
         paths.append(path)
     return paths
 
 
-def _instance(series: _Series, head: Head, number: int) -> Dataset:
+def _instance(series: CtHead, head: Head, number: int) -> Dataset:
     instance = Dataset()
     instance.SpecificCharacterSet = KOREAN
-    _add_patient_and_study(instance, series.study)
+    _add_patient_and_study(instance, series)
     _add_series_and_equipment(instance, series)
     _add_acquisition(instance, series, number)
     _add_image(instance, series, head, number)
@@ -146,31 +139,31 @@ def _instance(series: _Series, head: Head, number: int) -> Dataset:
     return instance
 
 
-def _add_patient_and_study(instance: Dataset, study: HeadStudy) -> None:
+def _add_patient_and_study(instance: Dataset, series: CtHead) -> None:
     """Patient, General Study and Patient Study modules (PS3.3 §C.7.1.1, §C.7.2.1, §C.7.2.2)."""
-    instance.PatientName = study.patient_name
-    instance.PatientID = study.patient_id
-    if study.issuer_of_patient_id:
-        instance.IssuerOfPatientID = study.issuer_of_patient_id
-    instance.PatientBirthDate = _da(study.patient_birth_date)
-    instance.PatientSex = study.patient_sex
-    instance.PatientAge = f"{_years(study.patient_birth_date, study.study_date):03}Y"
-    instance.StudyInstanceUID = study.study_instance_uid
-    instance.StudyDate = _da(study.study_date)
+    instance.PatientName = series.patient_name
+    instance.PatientID = series.patient_id
+    if series.issuer_of_patient_id:
+        instance.IssuerOfPatientID = series.issuer_of_patient_id
+    instance.PatientBirthDate = _da(series.patient_birth_date)
+    instance.PatientSex = series.patient_sex
+    instance.PatientAge = f"{_years(series.patient_birth_date, series.study_date):03}Y"
+    instance.StudyInstanceUID = series.study_instance_uid
+    instance.StudyDate = _da(series.study_date)
     instance.StudyTime = "101500"
-    instance.StudyID = str(study.study_number)
-    instance.AccessionNumber = study.accession_number or f"A{study.seed:04}{study.study_number:04}"
+    instance.StudyID = str(series.study_number)
+    instance.AccessionNumber = series.accession_number or f"A{series.seed:04}{series.study_number:04}"
     instance.StudyDescription = "Brain CT"
-    instance.ReferringPhysicianName = study.referring_physician_name
-    instance.RequestingService = study.requesting_service  # not of this IOD, but what archives add to it
+    instance.ReferringPhysicianName = series.referring_physician_name
+    instance.RequestingService = series.requesting_service  # not of this IOD, but what archives add to it
 
 
-def _add_series_and_equipment(instance: Dataset, series: _Series) -> None:
+def _add_series_and_equipment(instance: Dataset, series: CtHead) -> None:
     """General Series, Frame of Reference and General Equipment modules (PS3.3 §C.7.3.1, §C.7.4.1, §C.7.5.1)."""
     instance.Modality = "CT"
-    instance.SeriesInstanceUID = series.uid("series")
+    instance.SeriesInstanceUID = series.series_instance_uid
     instance.SeriesNumber = 2
-    instance.SeriesDate = _da(series.study.study_date)
+    instance.SeriesDate = _da(series.study_date)
     instance.SeriesTime = "101600"
     instance.SeriesDescription = "Head without contrast"
     instance.ProtocolName = "Head routine"
@@ -180,18 +173,18 @@ def _add_series_and_equipment(instance: Dataset, series: _Series) -> None:
     instance.PositionReferenceIndicator = "OM"
     instance.Manufacturer = "Imaging exchange gateway"
     instance.ManufacturerModelName = "Generated head"
-    instance.InstitutionName = series.study.institution_name
+    instance.InstitutionName = series.institution_name
     instance.StationName = "CT1"
     instance.SoftwareVersions = IMPLEMENTATION_VERSION_NAME
 
 
-def _add_acquisition(instance: Dataset, series: _Series, number: int) -> None:
+def _add_acquisition(instance: Dataset, series: CtHead, number: int) -> None:
     """General Image and CT Image modules, as far as they are about the scan (PS3.3 §C.7.6.1, §C.8.2.1)."""
     second = f"{1600 + (number - 1) * 40 // series.instances:04}"
     instance.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     instance.InstanceNumber = number
     instance.AcquisitionNumber = 1
-    instance.AcquisitionDate = instance.ContentDate = _da(series.study.study_date)
+    instance.AcquisitionDate = instance.ContentDate = _da(series.study_date)
     instance.AcquisitionTime = instance.ContentTime = f"10{second}"
     instance.ImageComments = "Generated image, no patient"
     instance.ScanOptions = "HELICAL MODE"
@@ -208,7 +201,7 @@ def _add_acquisition(instance: Dataset, series: _Series, number: int) -> None:
     instance.ConvolutionKernel = "SOFT"
 
 
-def _add_image(instance: Dataset, series: _Series, head: Head, number: int) -> None:
+def _add_image(instance: Dataset, series: CtHead, head: Head, number: int) -> None:
     """Image Plane, Image Pixel, CT Image and VOI LUT modules (PS3.3 §C.7.6.2, §C.7.6.3, §C.8.2.1, §C.11.2)."""
     z_mm = round(LOWEST_MM + (number - 0.5) * series.spacing_mm, 3)
     half_width, half_height = ((count - 1) / 2 * head.pixel_mm for count in (series.columns, series.rows))
@@ -227,7 +220,7 @@ def _add_image(instance: Dataset, series: _Series, head: Head, number: int) -> N
     instance.RescaleType = "HU"
     instance.WindowCenter, instance.WindowWidth = [40, 500], [80, 2500]
     instance.WindowCenterWidthExplanation = ["BRAIN", "BONE"]
-    stored = (head.slice_hu(z_mm, series.study.study_number * series.instances + number) - OUTSIDE_HU).astype("<u2")
+    stored = (head.slice_hu(z_mm, series.study_number * series.instances + number) - OUTSIDE_HU).astype("<u2")
     instance.PixelData = stored.tobytes()
 
 

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from gateway.ops.counterparts import run_tool
-from gateway.ops.phantom import HeadStudy, ct_head_files, ct_head_series, write_series
+from gateway.ops.phantom import CtHead, ct_head_files, ct_head_series, write_series
 
 ESCAPE = b"\x1b$)C"
 TYPE_1 = (
@@ -71,7 +71,7 @@ def in_hu(instance: Dataset) -> np.ndarray:
 @pytest.fixture(scope="module")
 def head() -> list[Dataset]:
     """Eighteen slices of 256 by 256, read back from their files, from the jaw to the vertex."""
-    files = ct_head_files(instances=18, rows=256, columns=256)
+    files = ct_head_files(CtHead(instances=18, rows=256, columns=256))
     return [pydicom.dcmread(io.BytesIO(file)) for file in files]
 
 
@@ -112,13 +112,13 @@ def test_the_name_is_encoded_as_in_the_standards_example(head: list[Dataset]) ->
     # PS3.5 §I.2, example 2: the escape sequence again after each delimiter
     family, given_name = ESCAPE + bytes.fromhex("fbf3"), ESCAPE + bytes.fromhex("d1ced4d7")
     korean = ESCAPE + bytes.fromhex("c8ab") + b"^" + ESCAPE + bytes.fromhex("b1e6b5bf")
-    encoded = next(ct_head_files(instances=1, rows=16, columns=16))
+    encoded = next(ct_head_files(CtHead(instances=1, rows=16, columns=16)))
     assert b"Hong^Gildong=" + family + b"^" + given_name + b"=" + korean in encoded
 
 
 @pytest.mark.needs("dcmtk")
 def test_dcmtk_reads_the_korean_name(tmp_path: Path) -> None:
-    [path] = write_series(tmp_path, instances=1, rows=16, columns=16)
+    [path] = write_series(tmp_path, CtHead(instances=1, rows=16, columns=16))
 
     dump = run_tool("dcmdump", "+U8", "+P", "PatientName", "+P", "RequestingService", path)
 
@@ -164,7 +164,7 @@ def test_every_slice_differs_from_the_next(head: list[Dataset]) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
-    first, again = (list(ct_head_files(instances=2, rows=64, columns=64)) for _ in range(2))
+    first, again = (list(ct_head_files(CtHead(instances=2, rows=64, columns=64))) for _ in range(2))
 
     assert first == again
 
@@ -173,20 +173,20 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     "change", [{"seed": 2}, {"patient_id": "P2"}, {"study_number": 2}, {"institution_name": "Hospital B"}]
 )
 def test_another_study_shares_no_uid(change: dict[str, str | int]) -> None:
-    def uids(study: HeadStudy) -> set[str]:
-        [instance] = ct_head_series(study, instances=1, rows=32, columns=32)
+    def uids(study: CtHead) -> set[str]:
+        [instance] = ct_head_series(replace(study, instances=1, rows=32, columns=32))
         return {element.value for element in instance if element.VR == "UI" and element.keyword != "SOPClassUID"}
 
-    mine, others = uids(HeadStudy()), uids(replace(HeadStudy(), **change))  # type: ignore[arg-type]
+    mine, others = uids(CtHead()), uids(replace(CtHead(), **change))  # type: ignore[arg-type]
 
     assert len(mine) == len(others) == 4
     assert mine.isdisjoint(others)
 
 
 def test_the_second_study_of_a_patient_shows_the_same_head_a_week_later() -> None:
-    first = next(ct_head_series(HeadStudy(), instances=2, rows=64, columns=64))
-    second = next(ct_head_series(HeadStudy(study_number=2), instances=2, rows=64, columns=64))
-    other = next(ct_head_series(HeadStudy(patient_id="P2"), instances=2, rows=64, columns=64))
+    first = next(ct_head_series(CtHead(instances=2, rows=64, columns=64)))
+    second = next(ct_head_series(CtHead(study_number=2, instances=2, rows=64, columns=64)))
+    other = next(ct_head_series(CtHead(patient_id="P2", instances=2, rows=64, columns=64)))
 
     assert first.PatientID == second.PatientID
     assert first.AccessionNumber != second.AccessionNumber
@@ -198,7 +198,7 @@ def test_the_second_study_of_a_patient_shows_the_same_head_a_week_later() -> Non
 def test_size_is_part_of_the_identity() -> None:
     sizes = ((1, 32, 32), (2, 32, 32), (1, 16, 32), (1, 32, 16))
     uids = {
-        next(ct_head_series(instances=count, rows=rows, columns=columns)).SOPInstanceUID
+        next(ct_head_series(CtHead(instances=count, rows=rows, columns=columns))).SOPInstanceUID
         for count, rows, columns in sizes
     }
 
@@ -206,7 +206,7 @@ def test_size_is_part_of_the_identity() -> None:
 
 
 def test_what_is_given_is_what_is_written() -> None:
-    study = HeadStudy(
+    study = CtHead(
         patient_name="Lee^Younghee=李^英姬=이^영희",
         patient_birth_date=date(1985, 3, 4),
         patient_sex="F",
@@ -216,7 +216,7 @@ def test_what_is_given_is_what_is_written() -> None:
         referring_physician_name="Park",
         requesting_service="응급의학과",
     )
-    instance = pydicom.dcmread(io.BytesIO(next(ct_head_files(study, instances=1, rows=16, columns=16))))
+    instance = pydicom.dcmread(io.BytesIO(next(ct_head_files(replace(study, instances=1, rows=16, columns=16)))))
 
     assert str(instance.PatientName) == study.patient_name
     assert (instance.PatientBirthDate, instance.PatientAge, instance.PatientSex) == ("19850304", "039Y", "F")
@@ -226,14 +226,14 @@ def test_what_is_given_is_what_is_written() -> None:
 
 @given(st.dates(date(1900, 1, 1), date(2025, 3, 3)))
 def test_age_is_that_on_the_day_of_the_study(born: date) -> None:
-    [instance] = ct_head_series(HeadStudy(patient_birth_date=born), instances=1, rows=8, columns=8)
+    [instance] = ct_head_series(CtHead(patient_birth_date=born, instances=1, rows=8, columns=8))
     day = date(2025, 3, 3)
 
     assert instance.PatientAge == f"{day.year - born.year - ((day.month, day.day) < (born.month, born.day)):03}Y"
 
 
 def test_files_are_written_in_order_into_a_new_folder(tmp_path: Path) -> None:
-    paths = write_series(tmp_path / "new" / "series", instances=3, rows=32, columns=32)
+    paths = write_series(tmp_path / "new" / "series", CtHead(instances=3, rows=32, columns=32))
 
     assert [path.name for path in paths] == ["CT0001.dcm", "CT0002.dcm", "CT0003.dcm"]
     assert [pydicom.dcmread(path).InstanceNumber for path in paths] == [1, 2, 3]
@@ -242,6 +242,6 @@ def test_files_are_written_in_order_into_a_new_folder(tmp_path: Path) -> None:
 @pytest.mark.bench
 def test_speed(benchmark) -> None:  # type: ignore[no-untyped-def]
     """One slice of full size; 200 of them are to take less than 10 s."""
-    slices = ct_head_files(instances=200)
+    slices = ct_head_files(CtHead(instances=200))
     benchmark.pedantic(lambda: next(slices), rounds=40, warmup_rounds=1)
     assert benchmark.stats.stats.min < 0.05
