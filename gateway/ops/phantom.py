@@ -15,11 +15,14 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
+from gateway.errors import InputError
 from gateway.ops.anatomy import CENTRE_MM, FIELD_OF_VIEW_MM, HIGHEST_MM, LOWEST_MM, OUTSIDE_HU, Head
 from gateway.wire.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 KOREAN = ["", "ISO 2022 IR 149"]
 """Specific Character Set: ASCII, and KS X 1001 after an escape sequence (PS3.5 §6.1.2.5)."""
+SIZE_PIXELS = range(2, 4097)
+"""Rows or columns: two to have a distance between them; 4096 take 32 MiB for each slice."""
 BITS_STORED = 12
 FIRST_STUDY_DATE = date(2025, 3, 3)
 """Of study number 1; the others follow a week apart, so that nothing depends on the day of the run."""
@@ -29,7 +32,7 @@ _NAMESPACE = uuid.UUID("0f4f5be2-6d0e-4d0c-9a3e-4f2c5f0b6a71")
 
 @dataclass(frozen=True, slots=True)
 class CtHead:
-    """Which series to generate: how many instances of how many pixels, of whose head, in which of his studies.
+    """Which series to generate: how many instances of how many pixels, of whose head, in which study.
 
     However many they are, the instances cover the whole head. The anatomy belongs to seed, institution and
     patient, so a second study of a patient shows the same head. Studies that differ in one of these or in
@@ -50,6 +53,12 @@ class CtHead:
     accession_number: str = ""
     referring_physician_name: str = "Kim^Cheolsu=金^哲洙=김^철수"
     requesting_service: str = "신경과"
+
+    def __post_init__(self) -> None:
+        if self.instances < 1 or self.study_number < 1:
+            raise InputError("generated series: expected at least one instance, and a study number from 1")
+        if self.rows not in SIZE_PIXELS or self.columns not in SIZE_PIXELS:
+            raise InputError(f"generated series: expected {SIZE_PIXELS.start} to {SIZE_PIXELS[-1]} rows and columns")
 
     @property
     def study_date(self) -> date:

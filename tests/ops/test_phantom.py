@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from gateway.errors import InputError
 from gateway.ops.counterparts import run_tool
 from gateway.ops.phantom import CtHead, ct_head_files, ct_head_series, write_series
 
@@ -245,3 +246,9 @@ def test_speed(benchmark) -> None:  # type: ignore[no-untyped-def]
     slices = ct_head_files(CtHead(instances=200))
     benchmark.pedantic(lambda: next(slices), rounds=40, warmup_rounds=1)
     assert benchmark.stats.stats.min < 0.05
+
+
+@pytest.mark.parametrize("wrong", [{"instances": 0}, {"rows": 1}, {"columns": 5000}, {"study_number": 0}])
+def test_what_cannot_be_generated(wrong: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="generated series: expected"):
+        CtHead(**wrong)
