@@ -108,15 +108,11 @@ class Connection:
 
     def refuse(self, error: RemoteProtocolError, deadline: Deadline) -> None:
         """Answer a broken rule with A-ABORT, then part."""
-        with contextlib.suppress(ConnectionLost, DeadlineExceeded):
-            self.send([self.association.protocol_abort(error)], deadline)
-        self.part(deadline)
+        self._leave_with(self.association.protocol_abort(error), deadline)
 
     def abort(self, deadline: Deadline) -> None:
         """A-ABORT as service user, then part."""
-        with contextlib.suppress(ConnectionLost, DeadlineExceeded):
-            self.send([self.association.abort()], deadline)
-        self.part(deadline)
+        self._leave_with(self.association.abort(), deadline)
 
     def part(self, deadline: Deadline) -> None:
         """Say no more and wait until the peer has closed too, or the deadline (PS3.8 §9.2, state 13); then close.
@@ -149,12 +145,19 @@ class Connection:
                     self._sock.shutdown(socket.SHUT_RDWR)
 
     def wake(self) -> None:
-        """From any thread: the owner gets DeadlineExceeded where it waits for input, now and later. It can still send."""
+        """From any thread: wherever the owner waits for input, it gets DeadlineExceeded. It can still send."""
         with self._close_lock:
             if not self._closed:
                 self._woken = True
                 with contextlib.suppress(OSError):
                     self._sock.shutdown(socket.SHUT_RD)
+
+    def _leave_with(self, last_word: bytes, deadline: Deadline) -> None:
+        if last_word:
+            with contextlib.suppress(ConnectionLost, DeadlineExceeded):
+                self.send([last_word], deadline)
+                self.part(deadline)
+        self.close()
 
     def _receive(self, deadline: Deadline) -> None:
         self._limit_receive(deadline)

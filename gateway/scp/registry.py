@@ -29,6 +29,21 @@ _STORAGE_BESIDE_THE_ROOT = frozenset(
 )
 """Storage SOP classes that do not stand under the common root (PS3.4 Annexes B.5 and GG)."""
 
+_SERVICES_UNDER_THE_ROOT = frozenset(
+    {
+        uids.STORAGE_ROOT + "200.4",  # Protocol Approval - FIND
+        uids.STORAGE_ROOT + "200.5",  # Protocol Approval - MOVE
+        uids.STORAGE_ROOT + "200.6",  # Protocol Approval - GET
+        uids.STORAGE_ROOT + "201.1.1",  # Storage Management, a well-known instance
+        uids.STORAGE_ROOT + "201.2",  # Inventory - FIND
+        uids.STORAGE_ROOT + "201.3",  # Inventory - MOVE
+        uids.STORAGE_ROOT + "201.4",  # Inventory - GET
+        uids.STORAGE_ROOT + "201.5",  # Inventory Creation
+        uids.STORAGE_ROOT + "201.6",  # Repository Query
+    }
+)
+"""What stands under the common root and is not stored (PS3.6 Annex A)."""
+
 
 class SOPClasses:
     """Which abstract syntaxes are accepted; private storage classes only where the site names them."""
@@ -37,7 +52,8 @@ class SOPClasses:
         self._beside = _STORAGE_BESIDE_THE_ROOT | frozenset(private_storage)
 
     def is_storage(self, uid: str) -> bool:
-        return uid.startswith(uids.STORAGE_ROOT) or uid in self._beside
+        is_under_root = uid.startswith(uids.STORAGE_ROOT) and uid not in _SERVICES_UNDER_THE_ROOT
+        return is_under_root or uid in self._beside
 
     def is_supported(self, uid: str) -> bool:
         return uid == uids.VERIFICATION or self.is_storage(uid)

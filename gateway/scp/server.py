@@ -144,7 +144,7 @@ class AssociationServer:
                 connection.send([connection.association.accept(self._acceptance(request))], deadline)
                 association.run()
         finally:
-            self._leave(association)
+            self.leave(association)
 
     def _reject(self, connection: Connection, rejection: AssociateRJ) -> None:
         self.metrics.associations_refused.labels(rejection.words).inc()
@@ -188,11 +188,13 @@ class AssociationServer:
                 self.metrics.associations.labels("inbound", title).inc()
             return not crowded
 
-    def _leave(self, association: "_InboundAssociation") -> None:
+    def leave(self, association: "_InboundAssociation") -> None:
+        """For an association: give its slot back. Harmless a second time."""
         with self._lock:
-            self._running.discard(association)
-            self._peers[association.peer.title] -= 1
-            self.metrics.associations.labels("inbound", association.peer.title).dec()
+            if association in self._running:
+                self._running.discard(association)
+                self._peers[association.peer.title] -= 1
+                self.metrics.associations.labels("inbound", association.peer.title).dec()
 
 
 @contextmanager
@@ -238,6 +240,7 @@ class _InboundAssociation:
                     self.connection.abort(Deadline.after(ABORT_TIMEOUT_S))
                     return
                 case ReleaseRequested():
+                    self._server.leave(self)  # before the answer: a peer that comes again at once finds room
                     self._send(self.connection.association.respond_release())
                     return
                 case CommandReceived(context_id, command):

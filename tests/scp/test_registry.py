@@ -1,0 +1,77 @@
+"""Every storage SOP class there is, and nothing private that the site has not named; the lists are pydicom's."""
+
+import re
+
+import pytest
+from pydicom.uid import UID_dictionary
+from pynetdicom import AllStoragePresentationContexts, QueryRetrievePresentationContexts
+
+from gateway.scp.registry import SOPClasses
+from tests.scp.raw import EXPLICIT, IMPLICIT, VERIFICATION, RawPeer
+from tests.scp.site import RunningSite
+
+PRIVATE = "1.3.12.2.1107.5.9.1"
+"""A manufacturer's CSA Non-Image Storage."""
+
+STORAGE = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
+
+
+def is_stored(name: str) -> bool:
+    """Whether a SOP class of this name is for C-STORE: not a service about storing, a printer's or a medium's."""
+    return "Storage" in name and not re.search("Commitment|Management|Directory|Hardcopy", name)
+
+
+def results(site: RunningSite, contexts: list[tuple[str, list[str]]]) -> list[int]:
+    """What each proposed context is answered."""
+    with RawPeer(site.port) as peer:
+        answered = peer.associate(contexts={2 * index + 1: context for index, context in enumerate(contexts)})
+        peer.release()
+    assert list(answered) == [2 * index + 1 for index in range(len(contexts))]
+    return list(answered.values())
+
+
+@pytest.mark.parametrize("start", range(0, len(STORAGE), 128))
+def test_every_storage_class_is_accepted(site: RunningSite, start: int) -> None:
+    proposed = [(uid, [IMPLICIT, EXPLICIT]) for uid in STORAGE[start : start + 128]]
+
+    assert results(site, proposed) == [ACCEPTED] * len(proposed)
+
+
+def test_what_is_no_storage_class_is_not_accepted(site: RunningSite) -> None:
+    others = [str(context.abstract_syntax) for context in QueryRetrievePresentationContexts]
+    others += [PRIVATE, "1.2.840.10008.5.1.4.1.1", "1.2.840.10008.1.20.1", "1.2"]
+
+    assert set(results(site, [(uid, [EXPLICIT]) for uid in others])) == {ABSTRACT_SYNTAX_NOT_SUPPORTED}
+
+
+@pytest.mark.parametrize(
+    ("syntaxes", "result"),
+    [
+        ([IMPLICIT], ACCEPTED),
+        (["1.2.840.10008.1.2.2"], ACCEPTED),
+        (["1.2.840.10008.1.2.4.203"], ACCEPTED),
+        (["1.2.840.10008.1.2.4.106"], ACCEPTED),
+        (["1.2.840.113619.5.2"], TRANSFER_SYNTAXES_NOT_SUPPORTED),  # private: how its head is written is not known
+        (["1.2.840.113619.5.2", EXPLICIT], ACCEPTED),
+    ],
+)
+def test_transfer_syntaxes_are_accepted_as_they_are(site: RunningSite, syntaxes: list[str], result: int) -> None:
+    assert results(site, [("1.2.840.10008.5.1.4.1.1.2", syntaxes)]) == [result]
+
+
+def test_the_standard_says_what_is_stored() -> None:
+    kinds = ("SOP Class", "Well-known SOP Instance")
+    named = {uid: name for uid, (name, kind, *_) in UID_dictionary.items() if kind in kinds and name}
+
+    assert {uid for uid in named if SOPClasses().is_storage(uid)} == {
+        uid for uid, name in named.items() if is_stored(name)
+    }
+
+
+def test_private_classes_are_storage_only_where_they_are_named() -> None:
+    assert not SOPClasses().is_supported(PRIVATE)
+    assert SOPClasses([PRIVATE]).is_storage(PRIVATE)
+    assert SOPClasses([PRIVATE]).is_supported(VERIFICATION)
+    assert not SOPClasses([PRIVATE]).is_supported(PRIVATE + ".1")
+    assert not SOPClasses([PRIVATE]).is_storage(VERIFICATION)
