@@ -17,11 +17,13 @@ that and mean nothing.
 import errno
 import fcntl
 import os
+import re
 import shutil
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -44,8 +46,13 @@ BLANK_COUNT = 32
 FREE_SPACE_CHECK_BYTES = 64 << 20
 """Free space is asked for again after this much has been written, which bounds both cost and error."""
 
+BUFFERS_PER_WRITE_COUNT = 1024
+"""What one writev takes (IOV_MAX). The fragments of a head may be more, however few bytes they hold."""
+
 _READ_BYTES = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SHARD = re.compile(r"[0-9a-f]{2}")
+_RECORD_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Spool:
@@ -61,16 +68,15 @@ class Spool:
         self._floor_bytes = free_space_floor_bytes
         self._lock = threading.Lock()
         self._unchecked_bytes = FREE_SPACE_CHECK_BYTES
-        self._failed = False
+        self._syncs = _Syncs()
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _make_directory(directory, self._syncs)
+            self._lock_fd = _lock(directory)
         except BlockingIOError as error:
             raise StoreUnavailable(f"the spool {directory} is in use by another gateway process") from error
         except OSError as error:
             raise StoreUnavailable(f"the spool {directory} cannot be used: {error.strerror}") from error
-        self._blanks = _Blanks(directory)
+        self._blanks = _Blanks(directory, self._syncs)
 
     def create(self) -> "SpoolWriter":
         """A new, empty record to write an arriving data set into.
@@ -79,44 +85,54 @@ class Spool:
             SpoolFull: free space is below the floor.
             StoreUnavailable: a sync failed earlier, or the disk refuses.
         """
-        if self._failed:
-            raise StoreUnavailable("the spool's disk failed to sync; nothing is accepted until the gateway restarts")
-        try:
+        self._syncs.check()
+        with _refusals("create a file"):
             self._check_space()
             record_id, fd = self._blanks.take()
-        except OSError as error:
-            raise StoreUnavailable(f"the spool cannot create a file: {error.strerror}") from error
         return SpoolWriter(self, record_id, fd)
 
     def open(self, record_id: str) -> "SpoolReader":
         """A reader of one record's data set.
 
         Raises:
-            SpoolCorrupt: there is no such file.
+            SpoolCorrupt: there is no such record, or the disk does not give it back.
         """
+        path = self.path(record_id)
         try:
-            fd = os.open(self.path(record_id), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise SpoolCorrupt(f"spool record {record_id} cannot be read: {error.strerror}") from error
         return SpoolReader(record_id, fd)
 
     def remove(self, record_id: str) -> None:
-        """Delete a record; one that is not there is no error."""
-        self.path(record_id).unlink(missing_ok=True)
+        """Delete a record; one that is not there is no error.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+        """
+        path = self.path(record_id)
+        with _refusals("delete a file"):
+            path.unlink(missing_ok=True)
 
     def record_ids(self) -> Iterator[str]:
-        """The ids of all non-empty files, whole or torn."""
-        for shard in sorted(self._directory.iterdir()):
-            if shard.is_dir():
-                yield from (entry.name for entry in os.scandir(shard) if entry.stat().st_size)
+        """The ids of all non-empty records, whole or torn.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+        """
+        with _refusals("list its files"):
+            yield from (entry.name for entry in self._entries() if entry.stat().st_size)
 
     def remove_blanks(self) -> None:
-        """Delete what earlier runs created in advance and did not use. Only before the first `create`."""
-        for shard in self._directory.iterdir():
-            if shard.is_dir():
-                for entry in os.scandir(shard):
-                    if not entry.stat().st_size:
-                        os.unlink(entry.path)
+        """Delete what earlier runs created in advance and did not use. Only before the first `create`.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+        """
+        with _refusals("delete a file"):
+            for entry in self._entries():
+                if not entry.stat().st_size:
+                    os.unlink(entry.path)
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self._directory).free
@@ -124,9 +140,16 @@ class Spool:
     @property
     def failed(self) -> bool:
         """Whether a sync failed: the kernel may have dropped what it could not write, so nothing is believed."""
-        return self._failed
+        return self._syncs.failed
 
     def path(self, record_id: str) -> Path:
+        """Where a record is.
+
+        Raises:
+            SpoolCorrupt: no record could have this name.
+        """
+        if not _RECORD_ID.fullmatch(record_id):
+            raise SpoolCorrupt("no spool record has such a name")
         return self._directory / record_id[:2] / record_id
 
     def close(self) -> None:
@@ -134,8 +157,11 @@ class Spool:
         self._blanks.close()
         os.close(self._lock_fd)
 
-    def _mark_failed(self) -> None:
-        self._failed = True
+    def _entries(self) -> Iterator["os.DirEntry[str]"]:
+        """All files that are ours, blanks included; a volume may hold others, such as lost+found."""
+        for shard in sorted(self._directory.iterdir()):
+            if shard.is_dir() and _SHARD.fullmatch(shard.name):
+                yield from (entry for entry in os.scandir(shard) if _RECORD_ID.fullmatch(entry.name))
 
     def _check_space(self) -> None:
         with self._lock:
@@ -186,11 +212,7 @@ class SpoolWriter:
         trailer = encode_trailer(record)
         footer = _FOOTER.pack(_MAGIC, self.data_bytes, len(trailer), zlib.crc32(trailer), 0)
         self._append((trailer, footer))
-        try:
-            os.fdatasync(self._fd)
-        except OSError as error:
-            self._spool._mark_failed()
-            raise StoreUnavailable(f"the spool's disk failed to sync: {error.strerror}") from error
+        self._spool._syncs.sync(os.fdatasync, self._fd)
         self._close()
         self._spool._count_written(self.data_bytes)
 
@@ -201,17 +223,19 @@ class SpoolWriter:
             self._spool.remove(self.record_id)
 
     def _append(self, buffers: Sequence[memoryview | bytes]) -> int:
+        with _refusals("be written"):
+            return sum(
+                self._append_few(buffers[start : start + BUFFERS_PER_WRITE_COUNT])
+                for start in range(0, len(buffers), BUFFERS_PER_WRITE_COUNT)
+            )
+
+    def _append_few(self, buffers: Sequence[memoryview | bytes]) -> int:
         total = sum(len(buffer) for buffer in buffers)
-        try:
-            written = os.writev(self._fd, buffers) if total else 0
-            if written != total:  # a disk about to be full writes a part; the rest then says why
-                rest = b"".join(buffers)[written:]
-                while rest:
-                    rest = rest[os.write(self._fd, rest) :]
-        except OSError as error:
-            if error.errno in _DISK_FULL:
-                raise SpoolFull("the spool's disk is full") from error
-            raise StoreUnavailable(f"the spool cannot be written: {error.strerror}") from error
+        written = os.writev(self._fd, buffers) if total else 0
+        if written != total:  # a disk about to be full writes a part; the rest then says why
+            rest = b"".join(buffers)[written:]
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
         return total
 
     def _close(self) -> None:
@@ -232,10 +256,16 @@ class SpoolReader:
         Raises:
             SpoolCorrupt: the disk does not give them back.
         """
-        try:
+        with self._readable():
             return os.preadv(self._fd, slots, offset)
-        except OSError as error:
-            raise SpoolCorrupt(f"spool record {self.record_id} cannot be read: {error.strerror}") from error
+
+    def is_torn(self) -> bool:
+        """Whether the record was never finished, and so never acknowledged: it does not end with a whole footer.
+
+        Raises:
+            SpoolCorrupt: the disk does not give it back.
+        """
+        return self._footer() is None
 
     def record(self) -> SpoolRecord:
         """What the trailer says.
@@ -255,7 +285,7 @@ class SpoolReader:
         digest = sha256()
         offset = 0
         while offset < data_bytes:
-            chunk = os.pread(self._fd, min(_READ_BYTES, data_bytes - offset), offset)
+            chunk = self._read(min(_READ_BYTES, data_bytes - offset), offset)
             if not chunk:
                 break
             digest.update(chunk)
@@ -265,21 +295,39 @@ class SpoolReader:
         return record
 
     def _trailer(self) -> tuple[SpoolRecord, int]:
-        size = os.fstat(self._fd).st_size
-        footer = os.pread(self._fd, FOOTER_BYTES, size - FOOTER_BYTES) if size >= FOOTER_BYTES else b""
-        if len(footer) != FOOTER_BYTES:
-            raise SpoolCorrupt(f"spool record {self.record_id} is torn: it ends without a footer")
-        magic, data_bytes, trailer_bytes, crc, _ = _FOOTER.unpack(footer)
-        whole = magic == _MAGIC and data_bytes + trailer_bytes + FOOTER_BYTES == size
-        if not whole or trailer_bytes > TRAILER_LIMIT_BYTES:
-            raise SpoolCorrupt(f"spool record {self.record_id} is torn: its footer does not fit")
-        trailer = os.pread(self._fd, trailer_bytes, data_bytes)
+        footer = self._footer()
+        if footer is None:
+            raise SpoolCorrupt(f"spool record {self.record_id} is torn: it does not end with a whole footer")
+        data_bytes, trailer_bytes, crc = footer
+        trailer = self._read(trailer_bytes, data_bytes)
         if zlib.crc32(trailer) != crc:
             raise SpoolCorrupt(f"spool record {self.record_id}: its trailer is damaged")
         record = decode_trailer(trailer)
         if record.record_id != self.record_id or record.data_bytes != data_bytes:
             raise SpoolCorrupt(f"spool record {self.record_id}: its trailer belongs to another record")
         return record, data_bytes
+
+    def _footer(self) -> tuple[int, int, int] | None:
+        """Length of the data, length and CRC-32 of the trailer; None when the file does not end with a footer."""
+        with self._readable():
+            size = os.fstat(self._fd).st_size
+        footer = self._read(FOOTER_BYTES, size - FOOTER_BYTES) if size >= FOOTER_BYTES else b""
+        if len(footer) != FOOTER_BYTES:
+            return None
+        magic, data_bytes, trailer_bytes, crc, zero = _FOOTER.unpack(footer)
+        fits = data_bytes + trailer_bytes + FOOTER_BYTES == size and trailer_bytes <= TRAILER_LIMIT_BYTES
+        return (data_bytes, trailer_bytes, crc) if fits and (magic, zero) == (_MAGIC, 0) else None
+
+    def _read(self, count: int, offset: int) -> bytes:
+        with self._readable():
+            return os.pread(self._fd, count, offset)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SpoolCorrupt(f"spool record {self.record_id} cannot be read: {error.strerror}") from error
 
     def close(self) -> None:
         os.close(self._fd)
@@ -294,13 +342,14 @@ class SpoolReader:
 class _Blanks:
     """Empty files whose names are already durable."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, syncs: "_Syncs") -> None:
         self._directory = directory
+        self._syncs = syncs
         self._lock = threading.Lock()
         self._ready: list[str] = []
 
     def take(self) -> tuple[str, int]:
-        """A record id and its open, empty file. Raises OSError."""
+        """A record id and its open, empty file. Raises OSError, StoreUnavailable."""
         with self._lock:
             if not self._ready:
                 self._ready = self._create()
@@ -317,17 +366,69 @@ class _Blanks:
         shard = self._directory / new_id()[:2]
         if not shard.is_dir():
             shard.mkdir(mode=0o700)
-            _sync_directory(self._directory)
+            self._syncs.sync_directory(self._directory)
         names = [shard.name + new_id()[2:] for _ in range(BLANK_COUNT)]
         for name in names:
             os.close(os.open(shard / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        _sync_directory(shard)
+        self._syncs.sync_directory(shard)
         return names
 
 
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+class _Syncs:
+    """Syncs, until one fails. The next one would succeed and mean nothing: what could not be written is forgotten."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def check(self) -> None:
+        """Raises StoreUnavailable when a sync failed earlier."""
+        if self.failed:
+            raise StoreUnavailable("the spool's disk failed to sync; nothing is accepted until the gateway restarts")
+
+    def sync(self, sync: Callable[[int], None], fd: int) -> None:
+        """Call `os.fdatasync` or `os.fsync`. Raises StoreUnavailable."""
+        self.check()
+        try:
+            sync(fd)
+        except OSError as error:
+            self.failed = True
+            raise StoreUnavailable(f"the spool's disk failed to sync: {error.strerror}") from error
+
+    def sync_directory(self, directory: Path) -> None:
+        """Make the names in a directory durable. Raises OSError, StoreUnavailable."""
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.sync(os.fsync, fd)
+        finally:
+            os.close(fd)
+
+
+def _make_directory(directory: Path, syncs: _Syncs) -> None:
+    """Make the spool's directory and those above it; their names, and those of all shards, are durable afterwards."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in missing:
+        syncs.sync_directory(each.parent)
+    syncs.sync_directory(directory)
+
+
+def _lock(directory: Path) -> int:
+    """The descriptor that holds the spool's lock. Raises BlockingIOError when another one does."""
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.fsync(fd)
-    finally:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
         os.close(fd)
+        raise
+    return fd
+
+
+@contextmanager
+def _refusals(doing: str) -> Iterator[None]:
+    """What the disk refuses, as an error of the store."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise SpoolFull("the spool's disk is full") from error
+        raise StoreUnavailable(f"the spool cannot {doing}: {error.strerror}") from error
