@@ -92,5 +92,5 @@ class Submission:
 
 
 def _refuse_resident_number(text: str, field: str) -> None:
-    if holds_resident_number(unicodedata.normalize("NFKC", text)):
+    if holds_resident_number(text):
         raise DocumentRejected(f"{field}: {_RESIDENT_NUMBER}", field)

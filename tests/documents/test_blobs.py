@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.documents.blobs import BlobStore
@@ -40,6 +40,7 @@ def test_a_content_is_kept_under_its_digest(store: BlobStore, tmp_path: Path) ->
     assert (tmp_path / "blobs" / sha256[:2] / sha256).read_bytes() == content
 
 
+@settings(deadline=None, max_examples=50)  # each syncs files
 @given(pieces=st.lists(st.binary(max_size=200), max_size=8))
 def test_any_split_gives_the_same(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
     directory = tmp_path_factory.mktemp("split")

@@ -102,4 +102,8 @@ def test_what_is_no_json(a: Hospital) -> None:
 def test_a_body_that_is_too_large(a: Hospital) -> None:
     body = {"patient_id": new_patient_id(), "form": "x" * 100_000}
 
+    pieces = iter([b'{"patient_id": "1", "form": "'] + [b"x" * 1000] * 100)
+    headers = {"Content-Type": "application/json"}
+
     assert is_problem(a.desk.post("/api/v1/consents", json=body), 413, "too-large")
+    assert is_problem(a.desk.post("/api/v1/consents", content=pieces, headers=headers), 413, "too-large")

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import HTTPException
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.documents.blobs import BlobStore
@@ -74,6 +74,7 @@ AWKWARD = st.one_of(
 ).filter(lambda content: b"\r\n--" + BOUNDARY not in b"\r\n" + content)
 
 
+@settings(deadline=None)  # each writes files
 @given(content=AWKWARD, sizes=st.lists(st.integers(0, 60), max_size=40))
 def test_any_split_gives_the_same_form(store: BlobStore, content: bytes, sizes: list[int]) -> None:
     upload = parse(store, body_of({"type": "RETURN", "title": "회송"}, content), sizes)
@@ -90,6 +91,7 @@ def test_byte_by_byte(store: BlobStore) -> None:
     assert taken(parse(store, body, [1] * len(body))) == taken(parse(store, body))
 
 
+@settings(deadline=None)  # each writes files
 @given(body=st.binary(max_size=300) | st.binary(max_size=200).map(lambda tail: FILE_PART + tail))
 def test_any_bytes_give_a_form_or_a_declared_error(store: BlobStore, body: bytes) -> None:
     with suppress(HTTPException, DocumentRejected):
