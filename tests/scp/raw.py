@@ -222,9 +222,13 @@ class RawPeer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self.sock.settimeout(PATIENCE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.bind((source, 0))
-        self.sock.connect((LOOPBACK, port))
         self._received = b""
+        try:
+            self.sock.bind((source, 0))
+            self.sock.connect((LOOPBACK, port))
+        except OSError:
+            self.sock.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
