@@ -19,7 +19,7 @@ help: ## what can be made
 	@echo 'make check                 format, style, types, import layers'
 	@echo 'make venv                  only the virtual environment, .venv'
 	@echo 'make counterparts          only Orthanc and DCMTK, .counterparts'
-	@echo 'make lock                  choose the newest allowed versions anew: requirements.lock (needs uv)'
+	@echo 'make lock                  choose the newest allowed versions anew: requirements*.lock (needs uv)'
 	@echo 'make clean                 remove everything made here'
 
 venv:
