@@ -3,12 +3,10 @@
 SQLite has one writer at a time anyway; a queue in front of it turns N commits with their syncs into one.
 """
 
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
@@ -34,7 +32,10 @@ BACKLOG_COUNT = 4096
 """Operations waiting. When it is full, callers wait: a slow database slows the senders instead of filling memory."""
 
 PATIENCE_S = 30.0
-"""How long a caller waits for its transaction; past it the database counts as not answering."""
+"""How long a caller waits for its transaction to begin; past it the database counts as not answering."""
+
+RETRY_S = 1.0
+"""Until items are tried again that could not be written because the database did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,91 +47,117 @@ class _Operation:
 class Writer:
     """Runs operations in order, each in a transaction that it may share with its neighbours."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, patience_s: float = PATIENCE_S) -> None:
         self._database = database
-        self._queue: queue.Queue[_Operation | None] = queue.Queue(BACKLOG_COUNT)
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._patience_s = patience_s
+        self._changed = threading.Condition()
+        self._waiting: deque[_Operation] = deque()
+        self._stopping = False
         self._open_until = 0.0
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._log = log.get(__name__)
 
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._stopping
+
     def post(self, operation: Callable[[Session], ResultT]) -> Future[ResultT]:
-        """Queue an operation. Its future is done after the commit."""
+        """Queue an operation; waits while the database is far behind. The future is done after the commit."""
         future: Future[ResultT] = Future()
-        self._queue.put(_Operation(operation, future))
+        ours = threading.current_thread() is self._thread  # which must not wait for itself
+        with self._changed:
+            while len(self._waiting) >= BACKLOG_COUNT and not ours and not self._stopping:
+                self._changed.wait()
+            refused = self._stopping and not ours
+            if not refused:
+                self._waiting.append(_Operation(operation, future))
+                self._changed.notify_all()
+        if refused:
+            future.set_exception(StoreUnavailable("the database is written no more: the gateway stops"))
         return future
 
     def write(self, operation: Callable[[Session], ResultT]) -> ResultT:
         """Run an operation and wait until it is committed.
 
         Raises:
-            StoreUnavailable: the database does not answer.
+            StoreUnavailable: the database does not answer; nothing of the operation was kept, nor will be.
             GatewayError: whatever the operation raised; nothing of it was kept.
         """
+        future = self.post(operation)
         try:
-            return self.post(operation).result(PATIENCE_S)
+            return future.result(self._patience_s)
         except TimeoutError as error:
-            raise StoreUnavailable("the database does not answer: writing takes too long") from error
+            if future.cancel():
+                raise StoreUnavailable("the database does not answer: writing takes too long") from error
+        return future.result()  # it has begun, and its caller must know how it ends
 
     def stop(self) -> None:
-        """Finish what is queued, then stop."""
-        self._queue.put(None)
+        """Finish what is queued, and what that leads to; then stop."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        running = True
-        while running:
-            batch, running = self._next_batch()
+        while not self._stopping or self._waiting:
+            batch = self._next_batch()
             self._open_until = monotonic() + COMMIT_INTERVAL_S
             if batch:
                 self._commit(batch)
 
-    def _next_batch(self) -> tuple[list[_Operation], bool]:
-        """Operations for one transaction, and whether more may come: whatever waits, or comes before `_open_until`."""
-        batch: list[_Operation] = []
-        wait_s: float | None = None
-        with suppress(queue.Empty):
-            while len(batch) < BATCH_COUNT:
-                item = self._queue.get(timeout=wait_s)
-                if item is None:
-                    return batch, False
-                batch.append(item)
-                wait_s = max(0.0, self._open_until - monotonic())
-        return batch, True
+    def _next_batch(self) -> list[_Operation]:
+        """Operations for one transaction: whatever waits, or comes before `_open_until`."""
+        with self._changed:
+            while not self._waiting and not self._stopping:
+                self._changed.wait()
+            while len(self._waiting) < BATCH_COUNT and not self._stopping:
+                wait_s = self._open_until - monotonic()
+                if wait_s <= 0:
+                    break
+                self._changed.wait(wait_s)
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_COUNT))]
+            self._changed.notify_all()
+        return [operation for operation in batch if operation.future.set_running_or_notify_cancel()]
 
     def _commit(self, batch: list[_Operation]) -> None:
         """All together; when that fails, one by one, so that one bad operation spoils only itself."""
+        results: list[Any] = []
+        begun = False
         try:
-            results = self._together(batch)
+            with self._database.write() as session:
+                session.connection()  # a locked database is noticed here, and need not be asked for each operation
+                begun = True
+                for operation in batch:
+                    results.append(operation.run(session))
+                    session.flush()
         except Exception as error:  # whatever it was belongs to the callers, not to this thread
-            if len(batch) == 1:
-                if not isinstance(error, GatewayError):
-                    self._log.error("write_failed", exc_info=error)
-                batch[0].future.set_exception(error)
-                return
-            for operation in batch:
-                self._commit([operation])
+            if begun and len(batch) > 1:
+                for operation in batch:
+                    self._commit([operation])
+            else:
+                self._fail(batch, error)
             return
         for operation, result in zip(batch, results, strict=True):
             operation.future.set_result(result)
 
-    def _together(self, batch: list[_Operation]) -> list[Any]:
-        with self._database.write() as session:
-            results = []
-            for operation in batch:
-                results.append(operation.run(session))
-                session.flush()
-            return results
+    def _fail(self, batch: list[_Operation], error: Exception) -> None:
+        if not isinstance(error, GatewayError):
+            self._log.error("write_failed", exc_info=error)
+        for operation in batch:
+            operation.future.set_exception(error)
 
 
 class Combiner(Generic[ItemT, ResultT]):
     """Writes many small items with few statements: whatever was added while the writer was busy goes together.
 
     `write` gets the items in order and returns a result for each; `done` is called on the writer's thread, after the
-    commit, with an item and its result, or with the error that kept the item from being written.
+    commit, with an item and its result, or with the error that kept the item from being written. Items are kept while
+    the database does not answer; an item that cannot be written spoils only itself.
     """
 
     def __init__(
@@ -145,6 +172,9 @@ class Combiner(Generic[ItemT, ResultT]):
         self._changed = threading.Condition()
         self._pending: deque[ItemT] = deque()
         self._posted = False
+        self._tried_count = 0
+        self._suspect_count = 0
+        self._log = log.get(__name__)
 
     def add(self, item: ItemT) -> None:
         """Write an item soon. Waits while the database is far behind."""
@@ -162,18 +192,40 @@ class Combiner(Generic[ItemT, ResultT]):
     def _run(self, session: Session) -> Sequence[ResultT]:
         """Leaves the items where they are until the commit: the writer may have to run this again."""
         with self._changed:
-            items = list(islice(self._pending, BATCH_COUNT))
+            self._tried_count = min(1 if self._suspect_count else BATCH_COUNT, len(self._pending))
+            items = list(islice(self._pending, self._tried_count))
         return self._write(session, items)
 
     def _committed(self, future: Future[Sequence[ResultT]]) -> None:
         error = future.exception()
+        count = self._tried_count
+        if isinstance(error, StoreUnavailable):
+            if not self._writer.stopping:
+                self._postpone(error)
+                return
+            count = len(self._pending)
+        elif error is not None and count > 1:
+            self._suspect_count = count  # written one by one, so that the good ones are
+            self._post()
+            return
+        items = self._take(count)
+        results = future.result() if error is None else [error] * count
+        for item, result in zip(items, results, strict=True):
+            self._done(item, result)  # type: ignore[arg-type]  # BaseException only by the future's signature
+
+    def _postpone(self, error: StoreUnavailable) -> None:
+        self._log.error("write_postponed", error=error)
+        retry = threading.Timer(RETRY_S, self._post)
+        retry.daemon = True
+        retry.start()
+
+    def _take(self, count: int) -> list[ItemT]:
+        """Take items that are done with; have the next ones written."""
         with self._changed:
-            count = len(future.result()) if error is None else min(len(self._pending), BATCH_COUNT)
             items = [self._pending.popleft() for _ in range(count)]
+            self._suspect_count = max(0, self._suspect_count - count)
             self._posted = bool(self._pending)
             self._changed.notify_all()
         if self._posted:
             self._post()
-        results = future.result() if error is None else [error] * count
-        for item, result in zip(items, results, strict=True):
-            self._done(item, result)  # type: ignore[arg-type]  # BaseException only by the future's signature
+        return items
