@@ -117,3 +117,5 @@ class StoredAuthority:
                 self.refresh()
             except StoreError as error:
                 self._log.error("authority_unreadable", error=error)
+            except Exception as error:  # the outermost frame of the thread: the view goes stale until it can be read
+                self._log.error("authority_failed", exc_info=error)
