@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
-
 from gateway.domain.peer import ApplicationEntity
-from gateway.errors import InputError, NetworkError, RemoteProtocolError
-from gateway.net.connection import Connection
+from gateway.errors import InputError, NetworkError, PeerSystemError, RemoteProtocolError, SpoolCorrupt
 from gateway.net.deadline import Deadline
 from gateway.net.dial import CONTEXT_LIMIT_COUNT, DialSettings, Proposal, dial, release
+from gateway.ops.part10 import Part10File, read_part10
+from gateway.transfer.retry import is_delivered
 from gateway.transfer.send import Outgoing, Sender
 from gateway.wire import uids
 from gateway.wire.command import CEchoRQ, CEchoRSP
@@ -21,13 +20,7 @@ from gateway.wire.events import CommandReceived
 from gateway.wire.status import SUCCESS, words
 
 GOODBYE_TIMEOUT_S = 2.0
-"""For the peer to answer A-RELEASE-RQ."""
-
-_PREAMBLE_BYTES = 132
-"""PS3.10 §7.1: 128 bytes and the prefix DICM."""
-
-_GROUP_LENGTH_ELEMENT_BYTES = 12
-"""(0002,0000) UL in explicit VR little endian; its value counts the bytes that follow it."""
+"""For the peer to answer A-RELEASE-RQ, or to close after A-ABORT."""
 
 
 def echo(ae: ApplicationEntity, settings: DialSettings) -> float:
@@ -35,12 +28,12 @@ def echo(ae: ApplicationEntity, settings: DialSettings) -> float:
 
     Raises:
         NetworkError, RemoteProtocolError: no association, or no proper answer.
-        InputError: the peer does not offer verification, or answers with a failure.
+        PeerSystemError: the peer does not offer verification, or answers with a failure.
     """
     connection = dial(ae, [Proposal(uids.VERIFICATION, uids.IMPLICIT_VR_LITTLE_ENDIAN)], settings)
     try:
         if not connection.association.contexts:
-            raise InputError(f"{ae} accepted the association but not the Verification SOP class")
+            raise PeerSystemError(f"{ae} accepted the association but not the Verification SOP class")
         (context_id,) = connection.association.contexts
         deadline = Deadline.after(settings.response_timeout_s)
         began_at = monotonic()
@@ -49,45 +42,12 @@ def echo(ae: ApplicationEntity, settings: DialSettings) -> float:
         match connection.next_event(deadline):
             case CommandReceived(_, CEchoRSP(status=status)):
                 if status != SUCCESS:
-                    raise InputError(f"{ae} answered C-ECHO with {words(status)}")
+                    raise PeerSystemError(f"{ae} answered C-ECHO with {words(status)}")
                 return monotonic() - began_at
             case event:
                 raise RemoteProtocolError(f"{type(event).__name__} where a C-ECHO response was due")
     finally:
         release(connection, GOODBYE_TIMEOUT_S)
-
-
-@dataclass(frozen=True, slots=True)
-class Part10File:
-    """A DICOM file as far as sending it needs: what it holds and where its data set begins."""
-
-    path: Path
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    data_offset: int
-    data_bytes: int
-
-
-def read_part10(path: Path) -> Part10File:
-    """Look into a DICOM file (PS3.10 §7.1).
-
-    Raises:
-        InputError: it is no DICOM file, or has no usable file meta information.
-    """
-    try:
-        meta = read_file_meta_info(path)
-        offset = _PREAMBLE_BYTES + _GROUP_LENGTH_ELEMENT_BYTES + int(meta.FileMetaInformationGroupLength)
-        return Part10File(
-            path,
-            str(meta.MediaStorageSOPClassUID),
-            str(meta.MediaStorageSOPInstanceUID),
-            str(meta.TransferSyntaxUID),
-            offset,
-            path.stat().st_size - offset,
-        )
-    except (InvalidDicomError, AttributeError, OSError, ValueError) as error:
-        raise InputError(f"{path.name}: not a DICOM file with file meta information") from error
 
 
 def dicom_files(paths: Iterable[Path]) -> list[Part10File]:
@@ -96,18 +56,16 @@ def dicom_files(paths: Iterable[Path]) -> list[Part10File]:
     Raises:
         InputError: a file given by name is no DICOM file, or there is none at all.
     """
-    found = []
+    found: list[Part10File] = []
     for path in paths:
         if path.is_dir():
-            for candidate in sorted(p for p in path.rglob("*") if p.is_file()):
-                try:
+            for candidate in sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names):
+                with suppress(InputError):  # folders of DICOM files often hold a licence or an index beside them
                     found.append(read_part10(candidate))
-                except InputError:
-                    continue  # folders of DICOM files often hold a licence or an index beside them
         else:
             found.append(read_part10(path))
     if not found:
-        raise InputError("no DICOM files there")
+        raise InputError("no DICOM files there that could be sent")
     return found
 
 
@@ -121,7 +79,8 @@ class SendResult:
 
     @property
     def delivered(self) -> bool:
-        return self.status == SUCCESS
+        """Whether the peer has it: it answered with success, or stored it with a warning."""
+        return self.status is not None and is_delivered(self.status)
 
 
 def send_files(
@@ -141,21 +100,36 @@ def send_files(
         raise InputError("these files need more than 128 presentation contexts; send them in parts")
     connection = dial(ae, proposals, settings)
     sender = Sender(connection, settings.response_timeout_s, settings.response_timeout_s)
-    results = []
+    results: list[SendResult] = []
+    ended = False
     for file in files:
-        result = _send_file(sender, connection, file)
+        if ended:
+            result = SendResult(file, None, "not sent: the association had ended")
+        else:
+            try:
+                result = _send_file(sender, file)
+            except (NetworkError, RemoteProtocolError, SpoolCorrupt) as error:
+                connection.abort(Deadline.after(GOODBYE_TIMEOUT_S))
+                ended, result = True, SendResult(file, None, str(error))
         results.append(result)
         on_result(result)
-    release(connection, GOODBYE_TIMEOUT_S)
+    if not ended:
+        release(connection, GOODBYE_TIMEOUT_S)
     return results
 
 
-def _send_file(sender: Sender, connection: Connection, file: Part10File) -> SendResult:
-    if connection.association.is_closed:
-        return SendResult(file, None, "not sent: the association had ended")
+def _send_file(sender: Sender, file: Part10File) -> SendResult:
+    """Send one file.
+
+    Raises:
+        NetworkError, RemoteProtocolError, SpoolCorrupt: the association is of no use any more.
+    """
     if not sender.accepts(file.sop_class_uid, file.transfer_syntax_uid):
         return SendResult(file, None, "not sent: the peer does not accept its SOP class in its transfer syntax")
-    fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        return SendResult(file, None, f"not sent: the file cannot be read: {error.strerror}")
     try:
         source = _FileSource(fd, file.data_offset)
         sent = sender.send(
@@ -169,9 +143,6 @@ def _send_file(sender: Sender, connection: Connection, file: Part10File) -> Send
             )
         )
         return SendResult(file, sent.status, words(sent.status))
-    except (NetworkError, RemoteProtocolError) as error:
-        connection.close()
-        return SendResult(file, None, str(error))
     finally:
         os.close(fd)
 
@@ -184,4 +155,15 @@ class _FileSource:
     data_offset: int
 
     def read_into(self, slots: Sequence[memoryview], offset: int) -> int:
-        return os.preadv(self.fd, slots, self.data_offset + offset)
+        """Fill the slots.
+
+        Raises:
+            SpoolCorrupt: the disk does not give the bytes back, or somebody cut the file short.
+        """
+        try:
+            count = os.preadv(self.fd, slots, self.data_offset + offset)
+        except OSError as error:
+            raise SpoolCorrupt(f"the file cannot be read to its end: {error.strerror}") from error
+        if not count:
+            raise SpoolCorrupt("the file was cut short while it was being sent")
+        return count
