@@ -51,7 +51,7 @@ def read_part10(path: Path) -> Part10File:
         InputError: it is no DICOM file with usable file meta information, or holds nothing to send.
     """
     try:
-        with path.open("rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InputError(f"{path.name}: not a file")
             size_bytes = os.fstat(file.fileno()).st_size
