@@ -21,6 +21,7 @@ from pynetdicom.pdu import P_DATA_TF
 
 from gateway.ops.counterparts import LOOPBACK
 
+PDU_TYPES = range(0x01, 0x08)
 P_DATA_TF_TYPE = 0x04
 C_STORE_RQ = 0x0001
 RELAY_BYTES = 256 * 1024
@@ -62,13 +63,19 @@ class Witness:
         while True:
             try:
                 caller, _ = self._sock.accept()
-                called = socket.create_connection((LOOPBACK, self._target_port))
             except OSError:
                 return
-            watched = _Stream(self._remember)
-            for source, target, stream in ((caller, called, watched), (called, caller, None)):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=_relay, args=(source, target, stream), daemon=True).start()
+            threading.Thread(target=self._serve, args=(caller,), name="witness", daemon=True).start()
+
+    def _serve(self, caller: socket.socket) -> None:
+        """One connection, both ways, to its end. Whoever calls a target that is not there sees its own call end."""
+        with caller, suppress(OSError), socket.create_connection((LOOPBACK, self._target_port)) as called:
+            for sock in (caller, called):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            answers = threading.Thread(target=_relay, args=(called, caller, None), name="witness", daemon=True)
+            answers.start()
+            _relay(caller, called, _Stream(self._remember))
+            answers.join()
 
     def _remember(self, sop_instance_uid: str, digest: str) -> None:
         with self._lock:
@@ -84,12 +91,19 @@ class _Stream:
         self._command = BytesIO()
         self._sop_instance_uid: str | None = None
         self._digest = hashlib.sha256()
+        self._is_dicom = True
 
     def feed(self, data: memoryview) -> None:
-        self._pending += data
+        """Take the next bytes. What is no DICOM upper layer is passed on like all the rest, but not looked at."""
+        if self._is_dicom:
+            self._pending += data
         while len(self._pending) >= _HEADER.size:
             pdu_type, length = _HEADER.unpack_from(self._pending)
             end = _HEADER.size + length
+            if pdu_type not in PDU_TYPES:
+                self._is_dicom = False
+                self._pending.clear()
+                return
             if len(self._pending) < end:
                 return
             if pdu_type == P_DATA_TF_TYPE:
@@ -121,13 +135,16 @@ class _Stream:
 
 
 def _relay(source: socket.socket, target: socket.socket, stream: _Stream | None) -> None:
+    """Pass on what comes until it ends, then the end; a connection that breaks is broken on the other side too."""
     buffer = memoryview(bytearray(RELAY_BYTES))
-    with suppress(OSError):
+    try:
         while count := source.recv_into(buffer):
             source.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             target.sendall(buffer[:count])
             if stream:
                 stream.feed(buffer[:count])
-    for sock in (source, target):
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        for sock in (source, target):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
