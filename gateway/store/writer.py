@@ -24,9 +24,9 @@ ResultT = TypeVar("ResultT")
 BATCH_COUNT = 256
 """Operations per transaction: enough to make the sync cheap, few enough that a caller who waits, waits milliseconds."""
 
-COMMIT_INTERVAL_S = 0.02
-"""Least time between two transactions. The first after a pause begins at once; under load this many milliseconds of
-work share one, because a transaction costs some 3 ms of processor time however little is in it."""
+COMMIT_INTERVAL_S = 0.05
+"""Least time between two transactions. The first after a pause begins at once; under load 50 ms of work share one,
+because a transaction costs a millisecond of processor time and a sync, however little is in it."""
 
 BACKLOG_COUNT = 4096
 """Operations waiting. When it is full, callers wait: a slow database slows the senders instead of filling memory."""
