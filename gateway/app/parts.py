@@ -28,13 +28,34 @@ def open_database(settings: Settings) -> Database:
     Raises:
         StoreUnavailable: it cannot be opened, or has the schema of another version.
     """
+    database = database_of(settings)
+    try:
+        prepare(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def database_of(settings: Settings) -> Database:
+    """The node's database, whatever its schema; nothing is asked of it yet.
+
+    Raises:
+        StoreUnavailable: the folder of the node's state cannot be used, or the database's driver is not installed.
+    """
     try:
         settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreUnavailable(f"{settings.node.state_dir} cannot be used: {error.strerror}") from error
-    database = Database(settings.database_url, settings.database.busy_timeout_s)
-    prepare(database)
-    return database
+        raise StoreUnavailable(
+            f"{settings.node.state_dir} (node.state_dir) cannot be used: {error.strerror}; expected a folder to write to"
+        ) from error
+    try:
+        return Database(settings.database_url, settings.database.busy_timeout_s)
+    except ImportError as error:
+        raise StoreUnavailable(
+            f"the driver of this database cannot be loaded ({error.name or 'libpq'}); "
+            "install the package's extra `postgresql`"
+        ) from error
 
 
 def dial_settings(settings: Settings) -> DialSettings:
@@ -57,9 +78,9 @@ def open_documents(settings: Settings, clock: Callable[[], datetime] = utc_now) 
     database = open_database(settings)
     writer = Writer(database)
     authority = StoredAuthority(database, settings.consent.refresh_s, settings.consent.stale_after_s)
-    writer.start()
-    authority.start()
     try:
+        writer.start()
+        authority.start()
         yield documents_of(settings, database, writer, Planner(authority, clock), Metrics(), clock)
     finally:
         authority.stop()

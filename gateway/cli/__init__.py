@@ -1,5 +1,6 @@
 """Commands. Each is a few lines around a use case; exit codes mean the same everywhere (see `ExitCode`)."""
 
+import io
 import os
 import sys
 
@@ -54,6 +55,8 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 def main() -> None:
     """The console script: errors become one line and an exit code. What it writes is for its own user alone."""
     os.umask(0o077)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it: no terminal is a reason to fail
     try:
         app()
     except NetworkError as error:

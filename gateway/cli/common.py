@@ -14,6 +14,8 @@ from rich.text import Text
 from gateway.app.parts import open_database
 from gateway.cli.settings import ConfigOption, JsonOption, SetOption, load_or_exit
 from gateway.config import DEFAULT_FILE, Settings
+from gateway.domain.person import holds_resident_number
+from gateway.errors import InputError
 from gateway.store.database import Database
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "done",
     "dump",
     "node",
+    "not_personal",
     "say",
     "show",
     "tell",
@@ -50,6 +53,17 @@ PatientOption = Annotated[
 ]
 
 
+def not_personal(param: typer.CallbackParam, text: str | None) -> str | None:
+    """For free text that is kept: refuses resident registration numbers without repeating them.
+
+    Raises:
+        InputError: the text holds one.
+    """
+    if text and holds_resident_number(text):
+        raise InputError(f"{param.name}: has the form of a resident registration number, which is never stored")
+    return text
+
+
 @contextmanager
 def node(path: Path, assignments: list[str] | None = None) -> Iterator[tuple[Settings, Database]]:
     """The node's settings and its open database."""
@@ -63,12 +77,12 @@ def node(path: Path, assignments: list[str] | None = None) -> Iterator[tuple[Set
 
 def say(line: str) -> None:
     """One line for people, on standard output."""
-    Console(highlight=False).print(line, markup=False, soft_wrap=True)
+    Console(highlight=False, emoji=False).print(line, markup=False, soft_wrap=True)
 
 
 def tell(line: str) -> None:
     """One line for people, on standard error."""
-    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+    Console(stderr=True, highlight=False, emoji=False).print(line, markup=False, soft_wrap=True)
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:

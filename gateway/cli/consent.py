@@ -1,6 +1,7 @@
 """`gateway consent`: register what a patient declared, and see what holds."""
 
-import getpass
+import os
+import pwd
 from pathlib import Path
 from typing import Annotated
 
@@ -123,5 +124,13 @@ def consent_decisions(
 def _register(institution: str, patient: str, kind: FormKind, config: Path, json: bool) -> None:
     key = PatientKey(institution, patient)
     with node(config) as (_, database), database.write() as session:
-        form = register_form(session, key, kind, utc_now(), f"cli:{getpass.getuser()}")
+        form = register_form(session, key, kind, utc_now(), f"cli:{_operator()}")
     done(json, f"Registered {form.kind}, form {form.id}.", form=form.kind, id=form.id)
+
+
+def _operator() -> str:
+    """Who runs this command: the name of the process's user, whatever the environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # containers run under ids that have no name
+        return f"uid {os.getuid()}"

@@ -1,7 +1,7 @@
 """`gateway document`: attach a document to a study, list and fetch, in the name of an institution of this node."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -18,10 +18,12 @@ from gateway.cli.common import (
     tell,
 )
 from gateway.cli.settings import load_or_exit
+from gateway.documents.blobs import BlobWriter
+from gateway.documents.release import Release
 from gateway.documents.submission import Submission
 from gateway.domain.access import Caller, Role
 from gateway.domain.document import Document, DocumentType
-from gateway.errors import InputError
+from gateway.errors import GatewayError, InputError, StoreUnavailable
 
 document_app = typer.Typer(help="Documents that travel beside a study.", no_args_is_help=True)
 
@@ -47,13 +49,9 @@ def document_add(
     """Attach a document of an institution to a study."""
     submission = Submission(study, kind, title=title, patient_id=patient, file_name=file.name)
     settings = load_or_exit(config)
-    if file.stat().st_size > settings.documents.limit_bytes:
-        raise InputError(f"{file.name}: larger than documents.limit_bytes ({settings.documents.limit_bytes})")
     with open_documents(settings) as documents:
         content = documents.blobs.writer()
-        with file.open("rb") as source:
-            while chunk := source.read(READ_BYTES):
-                content.write(chunk)
+        _copy_in(file, content, settings.documents.limit_bytes)
         document = documents.attach(_caller(institution), submission, content)
     line = f"Attached {document.type} {document.id}, {document.size_bytes} bytes, SHA-256 {document.sha256}."
     done(json, line, **_fields(document))
@@ -90,16 +88,64 @@ def document_get(
             tell("There is no such document, or it may not be disclosed to this institution.")
             raise typer.Exit(ExitCode.DENIED)
         try:
-            with output.open("xb") as target:
-                offset = 0
-                while release.still_permitted() and (chunk := release.read(READ_BYTES, offset)):
-                    target.write(chunk)
-                    offset += len(chunk)
-        except FileExistsError:
-            raise InputError(f"{output} exists; choose another name") from None
+            _copy_out(release, output)
         finally:
             release.close()
-    done(json, f"Wrote {offset} bytes to {output}.", file=str(output), size_bytes=offset)
+    size_bytes = release.document.size_bytes
+    done(json, f"Wrote {size_bytes} bytes to {output}.", file=str(output), size_bytes=size_bytes)
+
+
+def _copy_in(file: Path, content: BlobWriter, limit_bytes: int) -> None:
+    """Fill `content` from a file; abandons it when that fails.
+
+    Raises:
+        InputError: the file cannot be read, or goes on beyond the limit.
+    """
+    try:
+        with file.open("rb") as source:
+            while chunk := source.read(READ_BYTES):
+                if content.size_bytes + len(chunk) > limit_bytes:
+                    raise InputError(f"{file.name}: larger than documents.limit_bytes ({limit_bytes})")
+                content.write(chunk)
+    except OSError as error:
+        content.abandon()
+        raise InputError(f"{file.name}: cannot be read: {error.strerror}") from error
+    except GatewayError:
+        content.abandon()
+        raise
+
+
+def _copy_out(release: Release, output: Path) -> None:
+    """Write the whole document to a new file, or leave none.
+
+    Raises:
+        InputError: the file exists, or cannot be written.
+        typer.Exit: the permission ended meanwhile.
+    """
+    try:
+        with output.open("xb") as target:
+            try:
+                _copy(release, target)
+            except BaseException:
+                output.unlink(missing_ok=True)
+                raise
+    except FileExistsError:
+        raise InputError(f"{output} exists; choose another name") from None
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
+
+
+def _copy(release: Release, target: BinaryIO) -> None:
+    offset = 0
+    while offset < release.document.size_bytes:
+        if not release.still_permitted():
+            tell("The document may not be disclosed to this institution any more; nothing was kept.")
+            raise typer.Exit(ExitCode.DENIED)
+        chunk = release.read(READ_BYTES, offset)
+        if not chunk:
+            raise StoreUnavailable("the content of the document ends too soon; restore it from a backup")
+        target.write(chunk)
+        offset += len(chunk)
 
 
 def _caller(institution_oid: str) -> Caller:

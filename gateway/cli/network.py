@@ -13,6 +13,7 @@ from gateway.cli.common import (
     done,
     dump,
     node,
+    not_personal,
     show,
 )
 from gateway.domain.institution import Institution, ParticipationState
@@ -33,13 +34,15 @@ ae_app = typer.Typer(help="DICOM application entities of the institutions.", no_
 route_app = typer.Typer(help="Where received instances go.", no_args_is_help=True)
 
 OidArgument = Annotated[str, typer.Argument(metavar="OID", help="For example 1.2.410.100110.10.12345678.")]
-TitleArgument = Annotated[str, typer.Argument(metavar="TITLE", help="AE title, up to 16 characters.")]
+TitleArgument = Annotated[
+    str, typer.Argument(metavar="TITLE", help="AE title, up to 16 characters.", callback=not_personal)
+]
 
 
 @institution_app.command("add")
 def institution_add(
     oid: OidArgument,
-    name: Annotated[str, typer.Argument(help="The institution's name.")],
+    name: Annotated[str, typer.Argument(help="The institution's name.", callback=not_personal)],
     config: ConfigOption = DEFAULT_FILE,
     json: JsonOption = False,
 ) -> None:
@@ -144,7 +147,7 @@ def ae_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> No
 
 @route_app.command("add")
 def route_add(
-    name: Annotated[str, typer.Argument(help="A name for the route.")],
+    name: Annotated[str, typer.Argument(help="A name for the route.", callback=not_personal)],
     to: Annotated[str, typer.Option(metavar="TITLE", help="AE title of the destination.")],
     calling: Annotated[
         str | None, typer.Option(metavar="TITLE", help="Only what this AE title sends. Not given: from all.")

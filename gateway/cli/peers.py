@@ -1,5 +1,7 @@
 """`gateway echo|send`: talk to a peer."""
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +12,16 @@ from gateway.app.parts import dial_settings
 from gateway.cli.common import DEFAULT_FILE, ConfigOption, ExitCode, JsonOption, done, dump, node, say, tell
 from gateway.cli.settings import load_or_exit
 from gateway.config import Settings
+from gateway.config import load as load_settings
 from gateway.domain.peer import ApplicationEntity, ae_title
-from gateway.errors import NotFound
+from gateway.errors import InputError, NotFound
 from gateway.net.dial import DialSettings
 from gateway.ops.send import SendResult, dicom_files, echo, send_files
 from gateway.store.network import read_network
 from gateway.wire.status import NOT_AUTHORIZED
+
+_PLACE = re.compile(r"(.+)@([^@]+):([0-9]{1,5})")
+"""An AE title may hold an @, a host may not."""
 
 PeerArgument = Annotated[
     str, typer.Argument(metavar="PEER", help="A registered AE title, or TITLE@HOST:PORT for any other.")
@@ -78,15 +84,14 @@ def _exit_code(results: list[SendResult]) -> ExitCode:
         return ExitCode.OK
     if delivered:
         return ExitCode.PARTIAL
-    if any(result.status == NOT_AUTHORIZED for result in results):
+    if all(result.status == NOT_AUTHORIZED for result in results):
         return ExitCode.DENIED
     return ExitCode.FAILED
 
 
 def _peer(text: str, aet: str | None, config: Path) -> tuple[ApplicationEntity, DialSettings]:
     if "@" in text:
-        settings = load_or_exit(config) if config.exists() else Settings()
-        return _parsed(text), _calling(settings, aet)
+        return _parsed(text), _calling(_settings(config), aet)
     with node(config) as (settings, database), database.read() as session:
         ae = read_network(session).application_entities.get(ae_title(text))
     if ae is None:
@@ -97,11 +102,18 @@ def _peer(text: str, aet: str | None, config: Path) -> tuple[ApplicationEntity, 
 
 
 def _parsed(text: str) -> ApplicationEntity:
-    title, _, place = text.partition("@")
-    host, _, port = place.rpartition(":")
-    if not port.isdigit():
-        raise typer.BadParameter("expected TITLE@HOST:PORT", param_hint="PEER")
-    return ApplicationEntity(ae_title(title), "", host.strip("[]"), int(port))
+    parts = _PLACE.fullmatch(text)
+    if parts is None:
+        raise InputError("PEER: expected a registered AE title, or TITLE@HOST:PORT such as PACS@192.0.2.7:104")
+    title, host, port = parts.groups()
+    return ApplicationEntity(ae_title(title), "", host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _settings(config: Path) -> Settings:
+    """A peer named by its place can be asked from anywhere, so the usual file need not be there; a named one must."""
+    if config == DEFAULT_FILE and not os.path.exists(config):
+        return load_settings(None)
+    return load_or_exit(config)
 
 
 def _calling(settings: Settings, aet: str | None) -> DialSettings:

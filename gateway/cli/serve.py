@@ -9,11 +9,23 @@ from types import FrameType
 import typer
 
 from gateway import log
-from gateway.app.parts import open_database
-from gateway.cli.common import DEFAULT_FILE, ConfigOption, JsonOption, SetOption, done, dump, node, say, show
+from gateway.app.parts import database_of
+from gateway.cli.common import (
+    DEFAULT_FILE,
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    SetOption,
+    done,
+    dump,
+    node,
+    say,
+    show,
+    tell,
+)
 from gateway.cli.settings import load_or_exit
 from gateway.domain.transfer import DeliveryState
-from gateway.store.database import Database
+from gateway.errors import ConnectFailed
 from gateway.store.migrate import upgrade
 from gateway.store.queue import destination_statuses
 
@@ -39,8 +51,12 @@ def serve_command(config: ConfigOption = DEFAULT_FILE, assignments: SetOption = 
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    gateway = Gateway(settings)
-    gateway.start()
+    try:
+        gateway = Gateway(settings)
+        gateway.start()
+    except ConnectFailed as error:  # a port of our own; no peer is to blame
+        tell(f"{error}; stop what uses it, or set another scp.port or web.port")
+        raise typer.Exit(ExitCode.FAILED) from None
     stop.wait()
     gateway.stop()
 
@@ -94,9 +110,9 @@ def status_command(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False
 def db_upgrade(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     """Bring the database to this version's schema. Stop the node and make a backup first."""
     settings = load_or_exit(config)
-    settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database(settings.database_url, settings.database.busy_timeout_s)
-    upgrade(database)
-    database.close()
-    open_database(settings).close()
+    database = database_of(settings)
+    try:
+        upgrade(database)
+    finally:
+        database.close()
     done(json, "The database has the schema of this version.", upgraded=True)

@@ -122,7 +122,7 @@ def _shown(value: object) -> str:
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False)
 
 
 def _say(line: str) -> None:
@@ -130,5 +130,5 @@ def _say(line: str) -> None:
 
 
 def _refused(problem: str) -> typer.Exit:
-    Console(stderr=True, highlight=False).print(problem, markup=False, soft_wrap=True)
+    Console(stderr=True, highlight=False, emoji=False).print(problem, markup=False, soft_wrap=True)
     return typer.Exit(EXIT_INPUT)

@@ -14,6 +14,7 @@ from gateway.cli.common import (
     done,
     dump,
     node,
+    not_personal,
     say,
     show,
 )
@@ -22,13 +23,18 @@ from gateway.store.tokens import create_token, list_tokens, revoke_token
 
 token_app = typer.Typer(help="Tokens for the REST interface.", no_args_is_help=True)
 
+DAYS_LIMIT = 3650
+"""Ten years: longer than any installation should keep a secret."""
+
 
 @token_app.command("create")
 def token_create(
     institution: InstitutionOption,
     role: Annotated[Role, typer.Option(case_sensitive=False, help="What its holder may do.")],
-    label: Annotated[str, typer.Option(help="Whose it is, for the list.")] = "",
-    days: Annotated[int | None, typer.Option(min=1, help="Days it is valid. Not given: until revoked.")] = None,
+    label: Annotated[str, typer.Option(help="Whose it is, for the list.", callback=not_personal)] = "",
+    days: Annotated[
+        int | None, typer.Option(min=1, max=DAYS_LIMIT, help="Days it is valid. Not given: until revoked.")
+    ] = None,
     config: ConfigOption = DEFAULT_FILE,
     json: JsonOption = False,
 ) -> None:
