@@ -1,9 +1,9 @@
 """From the raw elements of a head to the identity of the instance."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.valuerep import TEXT_VR_DELIMS
+from pydicom.charset import CODES_TO_ENCODINGS, ESC, default_encoding, handled_encodings, python_encoding
 
 from gateway.domain.instance import InstanceHead
 from gateway.domain.person import PatientKey
@@ -49,8 +49,8 @@ def instance_head(elements: Mapping[int, bytes], transfer_syntax_uid: str, issue
         series_instance_uid=_uid(elements, SERIES_INSTANCE_UID, "Series Instance UID"),
         transfer_syntax_uid=transfer_syntax_uid,
         patient=_patient(elements, issuer_oid),
-        accession_number=_text(elements, ACCESSION_NUMBER, "Accession Number"),
-        modality=_text(elements, MODALITY, "Modality"),
+        accession_number=_label(elements, ACCESSION_NUMBER),
+        modality=_label(elements, MODALITY),
     )
 
 
@@ -62,7 +62,11 @@ def _uid(elements: Mapping[int, bytes], tag: int, name: str) -> str:
 
 
 def _patient(elements: Mapping[int, bytes], issuer_oid: str) -> PatientKey:
-    patient_id = _text(elements, PATIENT_ID, "Patient ID")
+    """Decoded strictly, since people are matched by it."""
+    try:
+        patient_id = _text(elements, PATIENT_ID)
+    except (LookupError, UnicodeError) as error:
+        raise MalformedDataSet("Patient ID cannot be read in the character set the data set names") from error
     if not patient_id:
         raise MalformedDataSet("Patient ID is missing")
     try:
@@ -71,17 +75,50 @@ def _patient(elements: Mapping[int, bytes], issuer_oid: str) -> PatientKey:
         raise MalformedDataSet("Patient ID has a form that is not accepted") from error
 
 
-def _text(elements: Mapping[int, bytes], tag: int, name: str) -> str:
-    """A short text in the data set's own character set; decoded strictly, since people are matched by it."""
-    raw = elements.get(tag, b"").rstrip(b"\0")
-    if raw.isascii() and b"\x1b" not in raw:
-        return raw.decode("ascii").strip()
-    terms = elements.get(SPECIFIC_CHARACTER_SET, b"").decode("ascii", "replace").rstrip("\0 ").split("\\")
+def _label(elements: Mapping[int, bytes], tag: int) -> str:
+    """A short text that nobody is matched by: empty when it cannot be read, and without control characters."""
     try:
-        encodings = convert_encodings([term.strip() for term in terms])
-        text = decode_bytes(raw, encodings, TEXT_VR_DELIMS)
-    except (LookupError, UnicodeError, ValueError) as error:
-        raise MalformedDataSet(f"{name} cannot be read in the character set the data set names") from error
-    if "\ufffd" in text:
-        raise MalformedDataSet(f"{name} cannot be read in the character set the data set names")
-    return text.strip()
+        return "".join(filter(str.isprintable, _text(elements, tag)))
+    except (LookupError, UnicodeError):
+        return ""
+
+
+def _text(elements: Mapping[int, bytes], tag: int) -> str:
+    """A text in the data set's own character set (PS3.5 §6.1). Raises LookupError, UnicodeError."""
+    raw = elements.get(tag, b"").rstrip(b"\0 ")
+    if raw.isascii() and ESC not in raw:
+        return raw.decode("ascii").strip()
+    terms = elements.get(SPECIFIC_CHARACTER_SET, b"").rstrip(b"\0 ").decode("ascii").split("\\")
+    encodings = [_encoding(term.strip()) for term in terms]
+    return "".join(_decoded(part, encodings) for part in _PARTS.findall(raw)).strip()
+
+
+_PARTS = re.compile(rb"\x1b[^\x1b]*|[^\x1b]+")
+_MISSPELT = re.compile(r"ISO.(2022.)?IR.([0-9]+)")
+"""With a hyphen or a space where another character belongs, as many devices write it."""
+
+
+def _encoding(term: str) -> str:
+    """Python's name for a defined term of Specific Character Set (PS3.3 §C.12.1.1.2). Raises LookupError."""
+    if spelling := _MISSPELT.fullmatch(term):
+        term = f"ISO 2022 IR {spelling[2]}" if spelling[1] else f"ISO_IR {spelling[2]}"
+    return _strict(python_encoding[term])
+
+
+def _decoded(part: bytes, encodings: Sequence[str]) -> str:
+    """A part of a text from one escape sequence to the next (PS3.5 §6.1.2.5). Raises LookupError, UnicodeError."""
+    if not part.startswith(ESC):
+        return part.decode(encodings[0])
+    escape = part[: 4 if part.startswith((b"\x1b$(", b"\x1b$)")) else 3]
+    encoding = _strict(CODES_TO_ENCODINGS[escape])
+    if encoding not in (*encodings, _DEFAULT_REPERTOIRE):
+        raise LookupError("an escape sequence to a character set that the data set does not name")
+    return part.decode(encoding) if encoding in handled_encodings else part[len(escape) :].decode(encoding)
+
+
+_DEFAULT_REPERTOIRE = "ascii"
+"""ISO-IR 6. pydicom takes Latin-1 for it, and would make up characters where nobody said which they are."""
+
+
+def _strict(encoding: str) -> str:
+    return _DEFAULT_REPERTOIRE if encoding == default_encoding else encoding
