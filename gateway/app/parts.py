@@ -47,7 +47,7 @@ def database_of(settings: Settings) -> Database:
         settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnavailable(
-            f"{settings.node.state_dir} (node.state_dir) cannot be used: {error.strerror}; expected a folder to write to"
+            f"{settings.node.state_dir} (node.state_dir) cannot be used: {error.strerror}; expected a writable folder"
         ) from error
     try:
         return Database(settings.database_url, settings.database.busy_timeout_s)

@@ -1,5 +1,7 @@
 """A gateway of our own in a process of its own, as an operator would start it."""
 
+import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from typing import Self
 import httpx
 
 from gateway.config import Settings, load
+from gateway.config.loading import ENVIRONMENT_PREFIX
 from gateway.errors import PeerSystemError
 from gateway.ops.counterparts import LOOPBACK, free_port
 from gateway.ops.process import GuardedProcess
@@ -56,10 +59,11 @@ class GatewayNode:
         """Start it and wait until it is ready.
 
         Raises:
-            PeerSystemError: it ended, or is not ready in time; the message says where its log is.
+            PeerSystemError: it ended, or is not ready in time; the message repeats its last words.
         """
         argv = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config_file)]
-        self._process = GuardedProcess(argv, log=self.log_file, env={}, folder_to_remove=None)
+        not_ours = {name: "" for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)}  # empty means not set
+        self._process = GuardedProcess(argv, log=self.log_file, env=not_ours, folder_to_remove=None)
         end = time.monotonic() + START_DEADLINE_S
         while not self._is_ready():
             if self._process.exit_code is not None or time.monotonic() > end:
@@ -107,6 +111,7 @@ def _toml(overrides: Mapping[str, str]) -> str:
     """A settings file with these dotted keys."""
     lines = []
     for key, value in overrides.items():
-        quoted = value if value.replace(".", "", 1).isdigit() or value in ("true", "false") else f'"{value}"'
+        is_bare = value.replace(".", "", 1).isdecimal() or value in ("true", "false")
+        quoted = value if is_bare else json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML string
         lines.append(f"{key} = {quoted}\n")
     return "".join(lines)

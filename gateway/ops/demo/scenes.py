@@ -38,8 +38,7 @@ def goes_with_consent(stage: Stage) -> None:
     """The patient's consent is registered; the study and a referral letter go."""
     _register_form(stage, "ENTIRE_CONSENT")
     seconds = _send_watched(stage)
-    rate = f"{stage.instances / seconds:.0f} images/s, {stage.size_bytes / 1e6 / seconds:.0f} MB/s"
-    stage.console.print(f"   {stage.instances} images in {seconds:.1f} s: {rate}")
+    stage.console.print(f"   {stage.instances} images in {seconds:.1f} s: {_rate(stage, stage.instances, seconds)}")
     stage.checks.hold("with the consent every image is at Hospital B", stage.b.count_instances() == stage.instances)
     letter = simple_pdf(["진료의뢰서 (Referral)", "Hospital A -> Hospital B", "CT head, for your opinion."])
     with stage.rest(HOSPITAL_A, Role.CLINICIAN) as hospital_a:
@@ -111,16 +110,18 @@ def _send_watched(stage: Stage) -> float:
     stage.a.submit(MODALITY, [stage.study_at_a(stage.study_instance_uid)])
     with Progress(*columns, console=stage.console) as progress:
         task = progress.add_task(f"{AE_A} -> gateway -> {AE_B}", total=stage.instances, rate="")
-        while (arrived := stage.b.count_instances()) < stage.instances:
+        while True:
+            arrived = stage.b.count_instances()
             seconds = time.monotonic() - began_at
-            if seconds > SEND_TIMEOUT_S:
-                break
-            megabytes = stage.size_bytes / 1e6 * arrived / stage.instances
-            rate = f"{arrived / seconds:.0f} images/s, {megabytes / seconds:.0f} MB/s"
-            progress.update(task, completed=arrived, rate=rate)
+            progress.update(task, completed=arrived, rate=_rate(stage, arrived, seconds))
+            if arrived >= stage.instances or seconds > SEND_TIMEOUT_S:
+                return seconds
             time.sleep(POLL_S)
-        progress.update(task, completed=arrived)
-    return time.monotonic() - began_at
+
+
+def _rate(stage: Stage, count: int, seconds: float) -> str:
+    megabytes = stage.size_bytes / 1e6 * count / stage.instances
+    return f"{count / seconds:.0f} images/s, {megabytes / seconds:.0f} MB/s"
 
 
 def _register_form(stage: Stage, form: str) -> None:

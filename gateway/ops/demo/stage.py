@@ -16,6 +16,7 @@ from gateway.app.parts import open_database, utc_now
 from gateway.domain.access import Role
 from gateway.domain.institution import Institution
 from gateway.domain.peer import ApplicationEntity
+from gateway.domain.person import PatientKey
 from gateway.domain.transfer import Route
 from gateway.errors import InputError
 from gateway.ops.counterparts import LOOPBACK, OrthancServer
@@ -102,9 +103,10 @@ def set_the_stage(dicom: Path | None, instances: int, keep: bool, console: Conso
         PeerSystemError: something did not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="gateway-demo-"))
-    if not keep:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    files, following = _series(dicom, instances, folder, console)
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    files = _series(dicom, instances, folder, console)
+    first = _described(files[0])
+    following = copies(files[0], folder / "next", NEXT_STUDY_COUNT, new_study=True)
     with console.status("starting two Orthancs and the gateway"):
         orthanc_a = stack.enter_context(OrthancServer(HOSPITAL_A.name, AE_A, scratch=folder, keep=keep))
         orthanc_b = stack.enter_context(OrthancServer(HOSPITAL_B.name, AE_B, scratch=folder, keep=keep))
@@ -118,7 +120,6 @@ def set_the_stage(dicom: Path | None, instances: int, keep: bool, console: Conso
     with console.status("Hospital A takes the series"):
         for path in (*files, *following):
             a.upload(path.read_bytes())
-    first = pydicom.dcmread(files[0], stop_before_pixels=True)
     stage = Stage(
         console=console,
         checks=Checks(console),
@@ -131,9 +132,9 @@ def set_the_stage(dicom: Path | None, instances: int, keep: bool, console: Conso
         inbound=inbound,
         outbound=outbound,
         tokens=tokens,
-        study_instance_uid=str(first.StudyInstanceUID),
-        next_study_instance_uid=str(pydicom.dcmread(following[0], stop_before_pixels=True).StudyInstanceUID),
-        patient_id=str(first.PatientID),
+        study_instance_uid=first.study_instance_uid,
+        next_study_instance_uid=_described(following[0]).study_instance_uid,
+        patient_id=first.patient.patient_id,
         instances=len(files),
         size_bytes=sum(path.stat().st_size for path in files),
     )
@@ -160,17 +161,42 @@ def leave_running(stage: Stage, stack: ExitStack) -> None:
     say(f"   stop with: kill {' '.join(map(str, pids))}")
 
 
-def _series(dicom: Path | None, instances: int, folder: Path, console: Console) -> tuple[list[Path], list[Path]]:
-    """The study to send, and the next one of the same patient."""
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What the demo has to know of an instance to show it going."""
+
+    study_instance_uid: str
+    patient: PatientKey
+
+
+def _series(dicom: Path | None, instances: int, folder: Path, console: Console) -> list[Path]:
+    """The files of the study to send, each instance once.
+
+    Raises:
+        InputError: the user's files are not one study of one patient who can be named.
+    """
     if dicom is None:
         with console.status(f"generating a CT head series of {instances} slices"):
-            files = write_series(folder / "series", CtHead(instances=instances))
-    else:
-        files = [file.path for file in dicom_files([dicom])]
-        studies = {str(pydicom.dcmread(path, stop_before_pixels=True).StudyInstanceUID) for path in files}
-        if len(studies) > 1:
-            raise InputError(f"{dicom} holds {len(studies)} studies; give a folder with one")
-    return files, copies(files[0], folder / "next", NEXT_STUDY_COUNT, new_study=True)
+            return write_series(folder / "series", CtHead(instances=instances))
+    files = list({file.sop_instance_uid: file.path for file in dicom_files([dicom])}.values())
+    described = {_described(path) for path in files}
+    studies, patients = {d.study_instance_uid for d in described}, {d.patient for d in described}
+    if len(studies) > 1:
+        raise InputError(f"{dicom} holds {len(studies)} studies; give a folder with one")
+    if len(patients) > 1:
+        raise InputError(f"{dicom} names {len(patients)} patients in one study; give a folder with one")
+    return files
+
+
+def _described(path: Path) -> _Described:
+    """Raises InputError where the file does not name its study or its patient."""
+    head = pydicom.dcmread(path, specific_tags=["StudyInstanceUID", "PatientID"], stop_before_pixels=True)
+    study_instance_uid, patient_id = str(head.get("StudyInstanceUID") or ""), str(head.get("PatientID") or "").strip()
+    if not study_instance_uid:
+        raise InputError(f"{path.name} has no Study Instance UID; give a folder with one study")
+    if not patient_id:
+        raise InputError(f"{path.name} has no Patient ID, so nobody could consent for its patient; give it one")
+    return _Described(study_instance_uid, PatientKey(HOSPITAL_A.oid, patient_id))
 
 
 def _register(gateway: GatewayNode, port_a: int, port_b: int) -> dict[tuple[str, Role], str]:
