@@ -67,9 +67,7 @@ def required(name: str) -> Path:
     """
     program = find(name)
     if program is None:
-        raise NotFound(
-            f"{name} is not here: run `make counterparts`, or install the packages orthanc and dcmtk"
-        )
+        raise NotFound(f"{name} is not here: run `make counterparts`, or install the packages orthanc and dcmtk")
     return program
 
 
@@ -116,9 +114,7 @@ class _PortTaken(PeerSystemError):
 class _Counterpart(ABC):
     """What Orthanc and storescp have in common: a folder, a log, a process, another try on a taken port."""
 
-    def __init__(
-        self, program: str, *, env: Mapping[str, str] | None, scratch: Path | None, keep: bool
-    ) -> None:
+    def __init__(self, program: str, *, env: Mapping[str, str] | None, scratch: Path | None, keep: bool) -> None:
         self.folder = Path()
         self._program = program
         self._env = dict(env or {})
@@ -346,9 +342,7 @@ class StoreScp(_Counterpart):
 
     def _check(self) -> None:
         try:
-            echo = run_tool(
-                "echoscu", "-aec", self.aet, LOOPBACK, str(self.port), timeout_s=STORESCP_ECHO_TIMEOUT_S
-            )
+            echo = run_tool("echoscu", "-aec", self.aet, LOOPBACK, str(self.port), timeout_s=STORESCP_ECHO_TIMEOUT_S)
         except DeadlineExceeded as error:
             raise PeerSystemError(f"storescp does not answer: {error}") from None
         if echo.returncode != 0:
