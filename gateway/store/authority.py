@@ -61,6 +61,7 @@ class StoredAuthority:
         self._stale_after_s = stale_after_s
         self._view: StoredView | None = None
         self._checked_at = 0.0
+        self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="authority", daemon=True)
         self._on_change: list[Callable[[], None]] = []
@@ -95,12 +96,13 @@ class StoredAuthority:
         Raises:
             StoreError: the database does not answer.
         """
-        began_at = monotonic()
-        with self._database.read() as session:
-            changed = self._view is None or read_epoch(session) != self._view.network.epoch
-            if changed:
-                self._view = StoredView(self._database, read_network(session))
-        self._checked_at = began_at
+        with self._refreshing:  # an older reading must not replace a newer one
+            began_at = monotonic()
+            with self._database.read() as session:
+                changed = self._view is None or read_epoch(session) != self._view.network.epoch
+                if changed:
+                    self._view = StoredView(self._database, read_network(session))
+            self._checked_at = began_at
         if changed:
             for callback in self._on_change:
                 callback()

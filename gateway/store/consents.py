@@ -2,15 +2,15 @@
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from gateway.consent.forms import NO_CONSENT, ConsentForm, EffectiveConsent, FormKind, apply, fold
 from gateway.domain.decision import new_id
 from gateway.domain.person import PatientKey
 from gateway.store.network import advance_epoch
-from gateway.store.persons import find_or_add_person, find_person
-from gateway.store.tables import ConsentFormRow
+from gateway.store.persons import find_or_add_person
+from gateway.store.tables import ConsentFormRow, PersonIdentifierRow
 
 
 def register_form(
@@ -39,9 +39,15 @@ def register_form(
 
 
 def forms_of(session: Session, patient: PatientKey) -> tuple[ConsentForm, ...]:
-    """A person's forms in the order of registration."""
-    person_id = find_person(session, patient)
-    return _forms(session, person_id) if person_id else ()
+    """A person's forms in the order of registration; one query, whether the person is known or not."""
+    return _read(
+        session,
+        select(ConsentFormRow)
+        .join(PersonIdentifierRow, PersonIdentifierRow.person_id == ConsentFormRow.person_id)
+        .where(
+            PersonIdentifierRow.issuer_oid == patient.issuer_oid, PersonIdentifierRow.patient_id == patient.patient_id
+        ),
+    )
 
 
 def effective_consent(session: Session, patient: PatientKey) -> EffectiveConsent:
@@ -51,7 +57,9 @@ def effective_consent(session: Session, patient: PatientKey) -> EffectiveConsent
 
 
 def _forms(session: Session, person_id: str) -> tuple[ConsentForm, ...]:
-    rows = session.scalars(
-        select(ConsentFormRow).where(ConsentFormRow.person_id == person_id).order_by(ConsentFormRow.sequence)
-    )
+    return _read(session, select(ConsentFormRow).where(ConsentFormRow.person_id == person_id))
+
+
+def _read(session: Session, query: Select[tuple[ConsentFormRow]]) -> tuple[ConsentForm, ...]:
+    rows = session.scalars(query.order_by(ConsentFormRow.sequence))
     return tuple(ConsentForm(row.id, FormKind(row.kind), row.registered_at, row.registered_by) for row in rows)
