@@ -1,4 +1,4 @@
-"""The SOP classes offered to peers. The conformance statement's table is this module."""
+"""The SOP classes and transfer syntaxes offered to peers. The conformance statement's table is this module."""
 
 from collections.abc import Iterable
 
@@ -12,6 +12,7 @@ from gateway.wire.command import (
     OtherCommand,
     unrecognized_operation,
 )
+from gateway.wire.negotiation import prefer_as_sent
 from gateway.wire.status import SOP_CLASS_NOT_SUPPORTED
 
 _STORAGE_BESIDE_THE_ROOT = frozenset(
@@ -57,6 +58,16 @@ class SOPClasses:
 
     def is_supported(self, uid: str) -> bool:
         return uid == uids.VERIFICATION or self.is_storage(uid)
+
+
+def choose_transfer_syntax(offered: tuple[str, ...]) -> str | None:
+    """The transfer syntax in which a peer's instances come in, and leave again; None when none can be read.
+
+    Big endian only where nothing else is offered: storescu lists it before implicit VR, converts to it, and few
+    destinations take what has been retired.
+    """
+    current = tuple(uid for uid in offered if uid != uids.EXPLICIT_VR_BIG_ENDIAN)
+    return prefer_as_sent(current) or prefer_as_sent(offered)
 
 
 def not_performed(command: CStoreRQ | CEchoRQ | OtherCommand) -> Command:

@@ -28,13 +28,13 @@ from gateway.net.deadline import Deadline, Pace
 from gateway.planning import Authority
 from gateway.scp.admission import BUSY, NOT_NOW, admit
 from gateway.scp.echo import echo
-from gateway.scp.registry import SOPClasses, not_performed
+from gateway.scp.registry import SOPClasses, choose_transfer_syntax, not_performed
 from gateway.scp.store import Fragments, Store
 from gateway.wire import uids
 from gateway.wire.association import Association, Limits, Role
 from gateway.wire.command import CCancelRQ, CEchoRQ, Command, CStoreRQ, OtherCommand
 from gateway.wire.events import AssociateRequested, CommandReceived, DataReceived, Event, ReleaseRequested
-from gateway.wire.negotiation import negotiate, prefer_as_sent
+from gateway.wire.negotiation import negotiate
 from gateway.wire.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserInformation
 
 ABORT_TIMEOUT_S = 1.0
@@ -166,7 +166,7 @@ class AssociationServer:
         return AssociateAC(
             called_ae_title=request.called_ae_title,
             calling_ae_title=request.calling_ae_title,
-            presentation_contexts=negotiate(request, self.sop_classes.is_supported, prefer_as_sent),
+            presentation_contexts=negotiate(request, self.sop_classes.is_supported, choose_transfer_syntax),
             user_information=UserInformation(
                 maximum_length=self.settings.maximum_length_bytes,
                 implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,

@@ -8,9 +8,12 @@ from hashlib import sha256
 
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 
-from tests.scp.raw import LOOPBACK, VERIFICATION
+from tests.scp.raw import EXPLICIT, LOOPBACK, VERIFICATION
 
 SUCCESS = 0x0000
+
+SYNTAXES = [EXPLICIT, *(uid for uid in ALL_TRANSFER_SYNTAXES if uid != EXPLICIT)]
+"""All transfer syntaxes in the gateway's own order of preference, so that a sender does the same for both."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def sink_serving(sink: Sink, port: int = 0, ae_title: str = "HOSPITAL_B") -> Ite
     ae.maximum_associations = 64
     ae.require_called_aet = True
     for context in AllStoragePresentationContexts:
-        ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+        ae.add_supported_context(context.abstract_syntax, SYNTAXES)
     ae.add_supported_context(VERIFICATION)
     handlers = [(evt.EVT_C_STORE, sink.on_store), (evt.EVT_ESTABLISHED, sink.on_established)]
     server = ae.start_server((LOOPBACK, port), block=False, evt_handlers=handlers)  # type: ignore[arg-type]

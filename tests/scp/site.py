@@ -27,6 +27,7 @@ from gateway.domain.institution import Institution
 from gateway.domain.peer import ApplicationEntity
 from gateway.domain.person import PatientKey
 from gateway.domain.transfer import DeliveryState, InstanceState, Route
+from gateway.ops.node import GatewayNode
 from gateway.store.consents import register_form
 from gateway.store.network import put_ae, put_institution, put_route
 from gateway.store.tables import DecisionRow, DeliveryRow, InstanceRow
@@ -132,7 +133,8 @@ def settings(folder: Path, **scp: object) -> Settings:
         scp=SCPSettings.model_validate({"port": 0, **scp}),
         delivery=DeliverySettings(first_retry_s=0.2, longest_retry_s=0.5),
         spool=SpoolSettings(free_space_floor_bytes=1 << 24, instance_limit_bytes=INSTANCE_LIMIT_BYTES),
-        consent=ConsentSettings(refresh_s=0.05),
+        # Beyond what the settings allow: here the thread that looks shares its interpreter with the peers of the tests.
+        consent=ConsentSettings.model_construct(refresh_s=0.05, stale_after_s=5.0),
         web=WebSettings(enabled=False),
     )
 
@@ -161,6 +163,41 @@ class RunningSite(Site):
 
     def wait_until_settled(self, timeout_s: float = 20.0) -> None:
         wait_until(self.settled, timeout_s)
+
+
+class ProcessSite(Site):
+    """A site whose gateway runs as an operator would start it, in a process of its own."""
+
+    def __init__(self, folder: Path, destination_port: int, **settings: object) -> None:
+        """`settings` are those of a node by key, with two underscores for the dot."""
+        overrides = {"spool.free_space_floor_bytes": str(1 << 24)}
+        overrides |= {key.replace("__", "."): str(value) for key, value in settings.items()}
+        self.node = GatewayNode(folder, overrides)
+        super().__init__(self.node.settings)
+        self.register(destination_port)
+
+    @property
+    def port(self) -> int:
+        return self.node.dicom_port
+
+    @property
+    def log(self) -> str:
+        """Everything the gateway has written."""
+        return self.node.log_file.read_text(encoding="utf-8")
+
+    def wait_until_settled(self, timeout_s: float = 30.0) -> None:
+        wait_until(self.settled, timeout_s)
+
+
+@contextmanager
+def process_site(folder: Path, destination_port: int, **settings: object) -> Iterator[ProcessSite]:
+    """A registered site with its gateway in a process of its own, until the block ends."""
+    site = ProcessSite(folder, destination_port, **settings)
+    try:
+        with site.node:
+            yield site
+    finally:
+        site.close()
 
 
 @contextmanager

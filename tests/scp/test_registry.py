@@ -6,12 +6,14 @@ import pytest
 from pydicom.uid import UID_dictionary
 from pynetdicom import AllStoragePresentationContexts, QueryRetrievePresentationContexts
 
-from gateway.scp.registry import SOPClasses
+from gateway.scp.registry import SOPClasses, choose_transfer_syntax
 from tests.scp.raw import EXPLICIT, IMPLICIT, VERIFICATION, RawPeer
 from tests.scp.site import RunningSite
 
 PRIVATE = "1.3.12.2.1107.5.9.1"
 """A manufacturer's CSA Non-Image Storage."""
+
+BIG_ENDIAN, JPEG_2000, JPEG_LS = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80"
 
 STORAGE = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
 ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
@@ -67,6 +69,23 @@ def test_the_standard_says_what_is_stored() -> None:
     assert {uid for uid in named if SOPClasses().is_storage(uid)} == {
         uid for uid, name in named.items() if is_stored(name)
     }
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ([BIG_ENDIAN, IMPLICIT], IMPLICIT),  # storescu, for whatever is not explicit little endian
+        ([BIG_ENDIAN, EXPLICIT, IMPLICIT], EXPLICIT),
+        ([BIG_ENDIAN], BIG_ENDIAN),
+        ([JPEG_2000, JPEG_LS], JPEG_2000),
+        ([IMPLICIT, JPEG_2000], IMPLICIT),
+        ([PRIVATE, BIG_ENDIAN], BIG_ENDIAN),
+        ([PRIVATE], None),
+        ([], None),
+    ],
+)
+def test_a_transfer_syntax_is_chosen_that_destinations_take(offered: list[str], chosen: str | None) -> None:
+    assert choose_transfer_syntax(tuple(offered)) == chosen
 
 
 def test_private_classes_are_storage_only_where_they_are_named() -> None:
