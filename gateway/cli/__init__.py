@@ -58,7 +58,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it: no terminal is a reason to fail
     try:
-        app()
+        app(prog_name="gateway")
     except NetworkError as error:
         tell(str(error))
         sys.exit(ExitCode.UNREACHABLE)

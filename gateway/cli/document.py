@@ -35,7 +35,7 @@ StudyOption = Annotated[str, typer.Option("--study", metavar="UID", help="Study 
 
 @document_app.command("add")
 def document_add(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A PDF or a CDA document.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A PDF or a CDA document.")],
     institution: InstitutionOption,
     study: StudyOption,
     kind: Annotated[DocumentType, typer.Option("--type", case_sensitive=False, help="What it is.")],

@@ -42,7 +42,7 @@ TitleArgument = Annotated[
 @institution_app.command("add")
 def institution_add(
     oid: OidArgument,
-    name: Annotated[str, typer.Argument(help="The institution's name.", callback=not_personal)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The institution's name.", callback=not_personal)],
     config: ConfigOption = DEFAULT_FILE,
     json: JsonOption = False,
 ) -> None:
@@ -90,12 +90,15 @@ def institution_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = Fal
 @ae_app.command("add")
 def ae_add(
     title: TitleArgument,
-    host: Annotated[str, typer.Argument(help="Where it listens: host name or address.")],
-    port: Annotated[int, typer.Argument(help="Where it listens: TCP port.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Where it listens: host name or address.")],
+    port: Annotated[int, typer.Argument(metavar="PORT", help="Where it listens: TCP port.")],
     institution: InstitutionOption,
     address: Annotated[
         list[str] | None,
-        typer.Option(help="Address or network (CIDR) it may call from; repeatable. Not given: HOST, if an address."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address or network (CIDR) it may call from; repeatable. Not given: HOST, if an address.",
+        ),
     ] = None,
     config: ConfigOption = DEFAULT_FILE,
     json: JsonOption = False,
@@ -114,7 +117,7 @@ def ae_remove(title: TitleArgument, config: ConfigOption = DEFAULT_FILE, json: J
     """Remove an application entity; its associations are refused from then on."""
     with node(config) as (_, database), database.write() as session:
         remove_ae(session, ae_title(title))
-    done(json, f"Removed {title}.", removed=title)
+    done(json, f"Removed {ae_title(title)}.", removed=ae_title(title))
 
 
 @ae_app.command("list")
@@ -147,7 +150,7 @@ def ae_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> No
 
 @route_app.command("add")
 def route_add(
-    name: Annotated[str, typer.Argument(help="A name for the route.", callback=not_personal)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the route.", callback=not_personal)],
     to: Annotated[str, typer.Option(metavar="TITLE", help="AE title of the destination.")],
     calling: Annotated[
         str | None, typer.Option(metavar="TITLE", help="Only what this AE title sends. Not given: from all.")
@@ -169,7 +172,7 @@ def route_add(
 
 @route_app.command("remove")
 def route_remove(
-    name: Annotated[str, typer.Argument(help="The route's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The route's name.")],
     config: ConfigOption = DEFAULT_FILE,
     json: JsonOption = False,
 ) -> None:
