@@ -60,6 +60,6 @@ def _forms(session: Session, person_id: str) -> tuple[ConsentForm, ...]:
     return _read(session, select(ConsentFormRow).where(ConsentFormRow.person_id == person_id))
 
 
-def _read(session: Session, query: Select[tuple[ConsentFormRow]]) -> tuple[ConsentForm, ...]:
+def _read(session: Session, query: Select[ConsentFormRow]) -> tuple[ConsentForm, ...]:
     rows = session.scalars(query.order_by(ConsentFormRow.sequence))
     return tuple(ConsentForm(row.id, FormKind(row.kind), row.registered_at, row.registered_by) for row in rows)
