@@ -62,6 +62,9 @@ def main() -> None:
     except NetworkError as error:
         tell(str(error))
         sys.exit(ExitCode.UNREACHABLE)
+    except UnicodeEncodeError:  # an argument with bytes of another encoding, where text was due
+        tell("expected UTF-8 text; an argument holds other bytes")
+        sys.exit(ExitCode.USAGE)
     except InputError as error:
         tell(str(error))
         sys.exit(ExitCode.USAGE)

@@ -17,6 +17,7 @@ from gateway.config import DEFAULT_FILE, Settings
 from gateway.domain.person import holds_resident_number
 from gateway.errors import InputError
 from gateway.store.database import Database
+from gateway.wire.uids import is_uid_text
 
 __all__ = [
     "DEFAULT_FILE",
@@ -30,6 +31,7 @@ __all__ = [
     "not_personal",
     "say",
     "show",
+    "study_uid",
     "tell",
 ]
 
@@ -61,6 +63,17 @@ def not_personal(param: typer.CallbackParam, text: str | None) -> str | None:
     """
     if text and holds_resident_number(text):
         raise InputError(f"{param.name}: has the form of a resident registration number, which is never stored")
+    return text
+
+
+def study_uid(text: str | None) -> str | None:
+    """For the option `--study`.
+
+    Raises:
+        InputError: it is no UID.
+    """
+    if text is not None and not is_uid_text(text):
+        raise InputError("--study: expected a Study Instance UID (PS3.5 §9.1), digits and dots, at most 64 characters")
     return text
 
 

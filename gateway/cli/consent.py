@@ -19,6 +19,7 @@ from gateway.cli.common import (
     node,
     say,
     show,
+    study_uid,
 )
 from gateway.consent.forms import FormKind
 from gateway.domain.decision import explain
@@ -79,7 +80,9 @@ def consent_show(
 
 @consent_app.command("decisions")
 def consent_decisions(
-    study: Annotated[str | None, typer.Option(metavar="UID", help="Only those on this study.")] = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="UID", help="Only those on this study.", callback=study_uid)
+    ] = None,
     limit: LimitOption = 20,
     config: ConfigOption = DEFAULT_FILE,
     json: JsonOption = False,

@@ -15,6 +15,7 @@ from gateway.cli.common import (
     done,
     dump,
     show,
+    study_uid,
     tell,
 )
 from gateway.cli.settings import load_or_exit
@@ -30,7 +31,7 @@ document_app = typer.Typer(help="Documents that travel beside a study.", no_args
 READ_BYTES = 1 << 20
 """Copied in pieces of this size."""
 
-StudyOption = Annotated[str, typer.Option("--study", metavar="UID", help="Study Instance UID.")]
+StudyOption = Annotated[str, typer.Option("--study", metavar="UID", help="Study Instance UID.", callback=study_uid)]
 
 
 @document_app.command("add")
@@ -51,7 +52,7 @@ def document_add(
     settings = load_or_exit(config)
     with open_documents(settings) as documents:
         content = documents.blobs.writer()
-        _copy_in(file, content, settings.documents.limit_bytes)
+        copy_in(file, content, settings.documents.limit_bytes)
         document = documents.attach(_caller(institution), submission, content)
     line = f"Attached {document.type} {document.id}, {document.size_bytes} bytes, SHA-256 {document.sha256}."
     done(json, line, **_fields(document))
@@ -88,14 +89,14 @@ def document_get(
             tell("There is no such document, or it may not be disclosed to this institution.")
             raise typer.Exit(ExitCode.DENIED)
         try:
-            _copy_out(release, output)
+            copy_out(release, output)
         finally:
             release.close()
     size_bytes = release.document.size_bytes
     done(json, f"Wrote {size_bytes} bytes to {output}.", file=str(output), size_bytes=size_bytes)
 
 
-def _copy_in(file: Path, content: BlobWriter, limit_bytes: int) -> None:
+def copy_in(file: Path, content: BlobWriter, limit_bytes: int) -> None:
     """Fill `content` from a file; abandons it when that fails.
 
     Raises:
@@ -115,7 +116,7 @@ def _copy_in(file: Path, content: BlobWriter, limit_bytes: int) -> None:
         raise
 
 
-def _copy_out(release: Release, output: Path) -> None:
+def copy_out(release: Release, output: Path) -> None:
     """Write the whole document to a new file, or leave none.
 
     Raises:
