@@ -4,13 +4,13 @@ import itertools
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from gateway.consent.forms import ConsentForm, FormKind
+from gateway.consent.forms import NO_CONSENT, ConsentForm, ConsentMode, EffectiveConsent, FormKind
 from gateway.domain.decision import Decision, Outcome, Reason, Verdict, new_id
 from gateway.domain.instance import InstanceHead
 from gateway.domain.institution import Institution, ParticipationState
@@ -18,6 +18,7 @@ from gateway.domain.network import Network
 from gateway.domain.peer import ApplicationEntity
 from gateway.domain.person import PatientKey
 from gateway.domain.transfer import Arrival, Delivery, Plan, PlannedDestination, Route, SpoolRecord
+from gateway.errors import DecisionUnavailable
 from gateway.store.database import Database
 from gateway.store.migrate import prepare
 from gateway.store.network import put_ae, put_institution, put_route
@@ -154,6 +155,32 @@ def network(
     ]
     peers = [ae(PACS_A, HOSPITAL_A), ae(PACS_B, HOSPITAL_B)]
     return Network(epoch, {h.oid: h for h in hospitals}, {p.title: p for p in peers}, routes)
+
+
+CONSENT_GIVEN = EffectiveConsent(ConsentMode.ACTIVE, ("c1",))
+
+
+@dataclass
+class Registry:
+    """An authority whose state is set by the test; it serves as its own view."""
+
+    network: Network = field(default_factory=network)
+    consents: dict[PatientKey, EffectiveConsent] = field(default_factory=lambda: {PATIENT: CONSENT_GIVEN})
+    readable: bool = True
+
+    def view(self) -> "Registry":
+        if not self.readable:
+            raise DecisionUnavailable("the database does not answer")
+        return replace(self)
+
+    def consent(self, patient: PatientKey) -> EffectiveConsent:
+        return self.consents.get(patient, NO_CONSENT)
+
+    def change(self, known: Network | None = None, consents: dict[PatientKey, EffectiveConsent] | None = None) -> None:
+        """A registration: the epoch advances."""
+        self.network = replace(known or self.network, epoch=self.network.epoch + 1)
+        if consents is not None:
+            self.consents = consents
 
 
 def register(database: Database, known: Network | None = None) -> None:

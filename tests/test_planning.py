@@ -2,47 +2,35 @@
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
-from gateway.consent.forms import NO_CONSENT, ConsentMode, EffectiveConsent
+from gateway.consent.forms import ConsentMode, EffectiveConsent
 from gateway.domain.decision import Decision, Outcome, Purpose, Reason
 from gateway.domain.instance import Content
 from gateway.domain.institution import ParticipationState
-from gateway.domain.network import Network
 from gateway.domain.person import PatientKey
 from gateway.domain.transfer import Route
 from gateway.errors import DecisionUnavailable
 from gateway.planning import REMEMBERED_DECISIONS_COUNT, Planner, Subject
-from tests.build import HOSPITAL_A, HOSPITAL_B, NOON, PACS_A, PACS_B, PATIENT, ae, head, network
+from tests.build import (
+    CONSENT_GIVEN,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    NOON,
+    PACS_A,
+    PACS_B,
+    PATIENT,
+    Registry,
+    ae,
+    head,
+    network,
+)
 
-GIVEN = EffectiveConsent(ConsentMode.ACTIVE, ("c1",))
+GIVEN = CONSENT_GIVEN
 WITHDRAWN = EffectiveConsent(ConsentMode.WITHDRAWN, ("w1",))
 SUBJECT = Subject("1.2.3", PATIENT, HOSPITAL_A, Content.CT_OR_MR)
-
-
-@dataclass
-class Registry:
-    """An authority whose state is set by the test; it serves as its own view."""
-
-    network: Network = field(default_factory=network)
-    consents: dict[PatientKey, EffectiveConsent] = field(default_factory=lambda: {PATIENT: GIVEN})
-    readable: bool = True
-
-    def view(self) -> "Registry":
-        if not self.readable:
-            raise DecisionUnavailable("the database does not answer")
-        return replace(self)
-
-    def consent(self, patient: PatientKey) -> EffectiveConsent:
-        return self.consents.get(patient, NO_CONSENT)
-
-    def change(self, known: Network | None = None, consents: dict[PatientKey, EffectiveConsent] | None = None) -> None:
-        """A registration: the epoch advances."""
-        self.network = replace(known or self.network, epoch=self.network.epoch + 1)
-        if consents is not None:
-            self.consents = consents
 
 
 def planner(registry: Registry) -> Planner:

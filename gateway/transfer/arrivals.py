@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gateway import log
 from gateway.domain.transfer import Plan, SpoolRecord
-from gateway.errors import SpoolCorrupt
+from gateway.errors import InputError, SpoolCorrupt, StoreError
 from gateway.store.database import Database
 from gateway.store.decisions import record_decisions
 from gateway.store.index import Indexed, index_records, known_record_ids, spooled_record_ids
@@ -45,18 +45,28 @@ class Arrivals:
             case Indexed.NEW:
                 self._notify()
             case Indexed.SENT_AGAIN:
-                self._spool.remove(record.record_id)
                 self._notify()
+                self._remove(record.record_id)
             case Indexed.QUARANTINED:
                 self._log.warning("instance_quarantined", record_id=record.record_id)
             case Exception() as error:
                 self._log.error("record_not_indexed", record_id=record.record_id, error=error)
 
+    def _remove(self, record_id: str) -> None:
+        try:
+            self._spool.remove(record_id)
+        except StoreError as error:
+            self._log.error("record_not_removed", record_id=record_id, error=error)
+
 
 def recover(spool: Spool, database: Database) -> int:
     """At start, bring the database into line with the spool; returns how many records were missing in it.
 
-    Torn records were never acknowledged and are removed. Records that cannot be read in full are kept and reported.
+    Torn records were never acknowledged and are removed. Records that cannot be read in full, or were written by a
+    newer version, are kept and reported.
+
+    Raises:
+        StoreError: spool or database cannot be used.
     """
     logger = log.get(__name__)
     spool.remove_blanks()
@@ -81,13 +91,16 @@ def _recover_record(spool: Spool, database: Database, record_id: str) -> int:
     logger = log.get(__name__)
     try:
         with spool.open(record_id) as reader:
+            if reader.is_torn():
+                logger.warning("torn_record_removed", record_id=record_id)
+                spool.remove(record_id)
+                return 0
             record = reader.verify()
-    except SpoolCorrupt as error:
-        logger.warning("torn_record_removed", record_id=record_id, error=error)
-        spool.remove(record_id)
+        with database.write() as session:
+            (indexed,) = index_records(session, [record])
+    except (SpoolCorrupt, InputError) as error:
+        logger.error("record_not_indexed", record_id=record_id, error=error)
         return 0
-    with database.write() as session:
-        (indexed,) = index_records(session, [record])
     if indexed is Indexed.SENT_AGAIN:
         spool.remove(record_id)
     return 1

@@ -64,7 +64,7 @@ class Deliverer:
         self.active.begin(delivery, connection)
         try:
             if blocked := self.blocked(delivery):
-                return Attempt(blocked, reusable=True)
+                return Attempt(blocked, reusable=False)  # it may just have been broken off
             with self.spool.open(delivery.record_id) as reader:
                 return Attempt(self._answered(delivery, sender.send(_outgoing(delivery, reader))), reusable=True)
         except DecisionUnavailable as error:

@@ -103,6 +103,8 @@ class DeliveryService:
                 self._sweep()
             except StoreError as error:
                 self._log.error("queue_unreadable", error=error)
+            except Exception as error:  # the outermost frame of the thread: other deliveries go on
+                self._log.error("delivery_round_failed", exc_info=error)
 
     def _hand_out(self) -> bool:
         """Claim what there is room for; whether anything was claimed."""

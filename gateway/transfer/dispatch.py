@@ -23,6 +23,13 @@ class Dispatch:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def ready_count(self) -> int:
+        """How many of those waiting may go now."""
+        studies = [each.study_instance_uid for each in self._waiting if each.study_instance_uid not in self._beginning]
+        begun_count = sum(study in self._begun for study in studies)
+        return begun_count + len(set(studies) - self._begun.keys())
+
     def add(self, deliveries: list[Delivery]) -> None:
         self._waiting.extend(deliveries)
 

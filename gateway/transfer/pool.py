@@ -67,6 +67,7 @@ class Pool:
         self._dispatch = Dispatch()
         self._proposals: dict[Proposal, None] = {}
         self._workers: set[threading.Thread] = set()
+        self._seeking_count = 0  # workers that have no delivery
         self._association_count = context.settings.association_count
         self._failures = 0
         self._paused_until = 0.0
@@ -106,23 +107,31 @@ class Pool:
             worker.join(max(0.0, deadline.remaining_s))
 
     def _start_workers(self) -> None:
-        """As many as there is work for; a single one until a destination that failed has taken something again."""
+        """As many as there is work for that nobody is about to take; a single one while the destination fails."""
+        if self._stopping:
+            return
         if monotonic() > self._rejected_at + REJECTION_MEMORY_S:
             self._association_count = self._context.settings.association_count
-        wanted = 1 if self._failures else min(self._association_count, len(self._dispatch))
-        for _ in range(wanted - len(self._workers)):
+        most = 1 if self._failures else self._association_count
+        for _ in range(min(most - len(self._workers), self._dispatch.ready_count - self._seeking_count)):
             worker = threading.Thread(target=self._work, name=f"deliver {self.ae_title}", daemon=True)
             self._workers.add(worker)
+            self._seeking_count += 1
             worker.start()
 
     def _work(self) -> None:
+        worker = _Worker(self, self._context)
         try:
-            _Worker(self, self._context).run()
+            worker.run()
         except Exception as error:  # the outermost frame of the thread: the other workers go on
             self._log.error("delivery_worker_failed", exc_info=error)
-        finally:
-            with self._condition:
-                self._workers.discard(threading.current_thread())
+            if delivery := worker.delivery:
+                with self._condition:
+                    self._dispatch.finished(delivery, delivered=False)
+                self._context.finish(self._context.deliverer.failed(delivery, "an error of the gateway; see its log"))
+        with self._condition:
+            self._workers.discard(threading.current_thread())
+            self._start_workers()
 
     def take(self) -> Delivery | None:
         """For a worker: the next delivery; None after `linger_s` without one, or when stopping.
@@ -134,10 +143,12 @@ class Pool:
         with self._condition:
             while not self._stopping:
                 if delivery := self._dispatch.next():
+                    self._seeking_count -= 1
                     return delivery
                 if deadline.remaining_s <= 0:
                     break
                 self._condition.wait(deadline.remaining_s)
+            self._seeking_count -= 1
             self._workers.discard(threading.current_thread())
             return None
 
@@ -146,9 +157,10 @@ class Pool:
         delivered = outcome.state is DeliveryState.COMPLETED
         with self._condition:
             self._dispatch.finished(delivery, delivered=delivered)
-            if delivered and self._failures:
+            if delivered:
                 self._failures = 0
-                self._start_workers()
+            self._seeking_count += 1
+            self._start_workers()  # the first of a study may have taken longer than others wait for the rest of it
             self._condition.notify_all()
         self._context.finish(outcome)
         self._context.metrics.instances_delivered.labels(self.ae_title, outcome.state).inc()
@@ -178,7 +190,8 @@ class Pool:
                 self._rejected_at = monotonic()
                 self._log.info("fewer_associations", count=self._association_count)
             else:
-                self._failures += 1
+                if monotonic() >= self._paused_until:  # what several workers notice at once is one failure
+                    self._failures += 1
                 delay_s = self._context.deliverer.retries.delay_s(self._failures)
                 self._paused_until = monotonic() + delay_s
                 waiting += self._dispatch.give_up()
@@ -195,6 +208,7 @@ class _Worker:
     """One association at a time, for as long as there are deliveries."""
 
     def __init__(self, pool: Pool, context: PoolContext) -> None:
+        self.delivery: Delivery | None = None
         self._pool = pool
         self._context = context
         self._connection: Connection | None = None
@@ -203,7 +217,10 @@ class _Worker:
     def run(self) -> None:
         try:
             while delivery := self._pool.take():
-                if not self._deliver(delivery):
+                self.delivery = delivery
+                goes_on = self._deliver(delivery)
+                self.delivery = None
+                if not goes_on:
                     return
         finally:
             self._close(release)

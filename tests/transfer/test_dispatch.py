@@ -1,6 +1,7 @@
 """Which delivery goes next."""
 
 from collections import Counter
+from copy import deepcopy
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -135,6 +136,15 @@ class DispatchMachine(RuleBasedStateMachine):
     def nothing_is_lost_or_doubled(self) -> None:
         assert all(count == 1 for count in self.handed_out.values())
         assert self.handed_out.total() + len(self.dispatch) == self.added.total()
+
+    @invariant()
+    def as_many_may_go_as_are_handed_out(self) -> None:
+        ready_count = self.dispatch.ready_count
+        copy = deepcopy(self.dispatch)
+        handed_out = 0
+        while copy.next():
+            handed_out += 1
+        assert handed_out == ready_count
 
     @invariant()
     def nobody_waits_for_nothing(self) -> None:
