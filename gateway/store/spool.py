@@ -153,9 +153,11 @@ class Spool:
         return self._directory / record_id[:2] / record_id
 
     def close(self) -> None:
-        """Delete unused blanks and let go of the directory."""
+        """Delete unused blanks and let go of the directory; harmless a second time."""
         self._blanks.close()
-        os.close(self._lock_fd)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     def _entries(self) -> Iterator["os.DirEntry[str]"]:
         """All files that are ours, blanks included; a volume may hold others, such as lost+found."""

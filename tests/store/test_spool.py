@@ -532,5 +532,6 @@ def test_closing_removes_unused_blanks(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 0)
     made = spooled(spool, b"data")
     spool.close()
+    spool.close()
 
     assert files(spool) == [spool.path(made.record_id)]

@@ -1,6 +1,5 @@
 """The inside of a node, for real: spool, database, writer, authority and delivery service."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -187,8 +186,3 @@ def running_node(
         yield node
     finally:
         node.stop()
-
-
-def thread_names() -> list[str]:
-    """Who is running."""
-    return [thread.name for thread in threading.enumerate()]

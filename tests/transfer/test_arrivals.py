@@ -1,0 +1,283 @@
+"""From the spool into the database, in the running node and at its start."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select
+
+from gateway.domain.decision import Outcome
+from gateway.domain.transfer import DeliveryState, InstanceState, Plan, SpoolRecord
+from gateway.errors import StoreUnavailable
+from gateway.store.database import Database
+from gateway.store.decisions import list_decisions
+from gateway.store.index import index_records, mark_released
+from gateway.store.queue import claim
+from gateway.store.spool import Spool
+from gateway.store.tables import DeliveryRow, InstanceRow
+from gateway.store.writer import Writer
+from gateway.transfer.arrivals import Arrivals, recover
+from tests.build import NOON, PACS_B, node_database, plan, record, spooled
+from tests.wait import wait_until
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with node_database(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    opened = Spool(tmp_path / "spool", 0)
+    yield opened
+    opened.close()
+
+
+def states(database: Database) -> dict[str, str]:
+    with database.read() as session:
+        return {row.record_id: row.state for row in session.scalars(select(InstanceRow))}
+
+
+def delivery_states(database: Database) -> list[str]:
+    with database.read() as session:
+        return list(session.scalars(select(DeliveryRow.state).order_by(DeliveryRow.id)))
+
+
+def restarted(spool: Spool, database: Database) -> tuple[Spool, int]:
+    """The spool after a crash and the start that follows."""
+    directory = spool.path("0" * 32).parent.parent
+    spool.close()
+    reopened = Spool(directory, 0)
+    return reopened, recover(reopened, database)
+
+
+# --- while the node runs ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[Writer]:
+    started = Writer(database)
+    started.start()
+    yield started
+    started.stop()
+
+
+def test_record_is_indexed_and_those_who_deliver_are_told(spool: Spool, database: Database, writer: Writer) -> None:
+    told: list[list[str]] = []
+    arrivals = Arrivals(spool, writer, lambda: told.append(delivery_states(database)))
+
+    made = spooled(spool, b"data")
+    arrivals.enter(made)
+    wait_until(lambda: told)
+
+    assert states(database) == {made.record_id: InstanceState.SPOOLED}
+    assert told == [[DeliveryState.QUEUED]]  # it was committed when they were told
+
+
+def test_same_instance_again_needs_no_second_file(spool: Spool, database: Database, writer: Writer) -> None:
+    told: list[bool] = []
+    arrivals = Arrivals(spool, writer, lambda: told.append(True))
+    first = spooled(spool, b"data")
+    second = spooled(spool, b"data", head=first.head)
+    arrivals.enter(first)
+    arrivals.enter(second)
+    wait_until(lambda: len(told) == 2)
+
+    wait_until(lambda: list(spool.record_ids()) == [first.record_id])
+    assert states(database) == {first.record_id: InstanceState.SPOOLED}
+
+
+def test_other_content_is_kept_aside(spool: Spool, database: Database, writer: Writer) -> None:
+    arrivals = Arrivals(spool, writer, lambda: None)
+    first = spooled(spool, b"data")
+    other = spooled(spool, b"other", head=first.head)
+    arrivals.enter(first)
+    arrivals.enter(other)
+
+    wait_until(lambda: len(states(database)) == 2)
+    assert states(database)[other.record_id] == InstanceState.QUARANTINED
+    assert set(spool.record_ids()) == {first.record_id, other.record_id}
+
+
+def test_record_that_cannot_be_indexed_spoils_only_itself(spool: Spool, database: Database, writer: Writer) -> None:
+    arrivals = Arrivals(spool, writer, lambda: None)
+    known = spooled(spool, b"data")
+    arrivals.enter(known)
+    wait_until(lambda: states(database))
+    others = [spooled(spool, b"data") for _ in range(20)]
+    doubled = replace(known, head=others[0].head, plan=Plan(()))  # the id of a record that is known already
+    for made in (*others[:10], doubled, *others[10:]):
+        arrivals.enter(made)
+
+    wait_until(lambda: len(states(database)) == 21)
+
+
+def test_denials_are_recorded_before_they_are_answered(spool: Spool, database: Database, writer: Writer) -> None:
+    denied = plan(denied=(PACS_B,))
+
+    Arrivals(spool, writer, lambda: None).enter_denials(denied)
+
+    with database.read() as session:
+        (decision,) = list_decisions(session, limit_count=10)
+    assert decision == denied.destinations[0].decision
+    assert decision.verdict.outcome is Outcome.DENY
+
+
+def test_denials_that_cannot_be_recorded(spool: Spool, database: Database) -> None:
+    writer = Writer(database)
+    writer.start()
+    writer.stop()
+
+    with pytest.raises(StoreUnavailable):
+        Arrivals(spool, writer, lambda: None).enter_denials(plan(denied=(PACS_B,)))
+
+
+# --- at the start -----------------------------------------------------------------------------------------------------
+
+
+def test_records_that_are_not_in_the_database_are_indexed(spool: Spool, database: Database) -> None:
+    made = [spooled(spool, b"data") for _ in range(3)]
+
+    spool, count = restarted(spool, database)
+
+    assert count == 3
+    assert states(database) == {each.record_id: InstanceState.SPOOLED for each in made}
+    assert delivery_states(database) == [DeliveryState.QUEUED] * 3
+    assert recover(spool, database) == 0
+    spool.close()
+
+
+def test_database_can_be_made_anew_from_the_spool(spool: Spool, database: Database) -> None:
+    first = spooled(spool, b"data")
+    other = spooled(spool, b"other", head=first.head)
+    again = spooled(spool, b"data", head=first.head)
+
+    spool, count = restarted(spool, database)
+
+    assert count == 3
+    kept = states(database)
+    assert sorted(kept.values()) in (
+        [InstanceState.QUARANTINED, InstanceState.SPOOLED],
+        [InstanceState.QUARANTINED, InstanceState.QUARANTINED, InstanceState.SPOOLED],
+    )
+    assert set(kept) == set(spool.record_ids())
+    assert set(kept) <= {first.record_id, other.record_id, again.record_id}
+    spool.close()
+
+
+def test_torn_records_are_removed(spool: Spool, database: Database) -> None:
+    whole = spooled(spool, b"data")
+    torn = spool.create()
+    torn.write([b"half of a data set"])
+
+    spool, count = restarted(spool, database)
+
+    assert count == 1
+    assert list(spool.record_ids()) == [whole.record_id]
+    assert not spool.path(torn.record_id).exists()
+    spool.close()
+
+
+def damage(spool: Spool, made: SpoolRecord, old: bytes, new: bytes) -> None:
+    path = spool.path(made.record_id)
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"the data set", b"tHe data set"), (b'"modality":"CT"', b'"modality":"XX"')])
+def test_damaged_records_were_acknowledged_and_are_kept(
+    spool: Spool, database: Database, old: bytes, new: bytes
+) -> None:
+    whole = spooled(spool, b"data")
+    damaged = spooled(spool, b"the data set")
+    damage(spool, damaged, old, new)
+
+    spool, count = restarted(spool, database)
+
+    assert count == 1
+    assert states(database) == {whole.record_id: InstanceState.SPOOLED}
+    assert spool.path(damaged.record_id).exists()
+    spool.close()
+
+
+def test_record_of_a_newer_version_is_kept(spool: Spool, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a downgrade: its acknowledged instances must wait for the version that understands them."""
+    with monkeypatch.context() as newer:
+        newer.setattr("gateway.store.trailer.TRAILER_VERSION", 2)
+        made = spooled(spool, b"data")
+
+    spool, count = restarted(spool, database)
+
+    assert count == 0
+    assert spool.path(made.record_id).exists()
+    spool.close()
+
+
+def test_record_the_database_refuses_does_not_keep_the_node_from_starting(spool: Spool, database: Database) -> None:
+    good = spooled(spool, b"data")
+    twice = plan(PACS_B).destinations * 2
+    bad = spooled(spool, b"data", plan=Plan(twice))  # breaks a constraint of the tables
+
+    spool, count = restarted(spool, database)
+
+    assert count == 1
+    assert states(database) == {good.record_id: InstanceState.SPOOLED}
+    assert spool.path(bad.record_id).exists()
+    spool.close()
+
+
+def test_deliveries_under_way_are_queued_again(spool: Spool, database: Database) -> None:
+    made = spooled(spool, b"data")
+    with database.write() as session:
+        index_records(session, [made])
+        assert len(claim(session, PACS_B, NOON, 10)) == 1
+
+    spool, _ = restarted(spool, database)
+
+    assert delivery_states(database) == [DeliveryState.QUEUED]
+    spool.close()
+
+
+def test_files_of_released_records_are_removed(spool: Spool, database: Database) -> None:
+    """The node ended between the release and the removal."""
+    made = spooled(spool, b"data")
+    with database.write() as session:
+        index_records(session, [made])
+        session.execute(delete(DeliveryRow))
+        mark_released(session, [made.record_id])
+
+    spool, count = restarted(spool, database)
+
+    assert count == 0
+    assert list(spool.record_ids()) == []
+    spool.close()
+
+
+def test_missing_file_is_reported_and_its_row_kept(
+    spool: Spool, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = record()
+    with database.write() as session:
+        index_records(session, [made])
+
+    spool, count = restarted(spool, database)
+
+    assert count == 0
+    assert states(database) == {made.record_id: InstanceState.SPOOLED}
+    assert any("spool_file_missing" in each.getMessage() for each in caplog.records)
+    spool.close()
+
+
+def test_blanks_of_the_last_run_are_removed(tmp_path: Path, database: Database) -> None:
+    crashed = Spool(tmp_path / "spool", 0)
+    spooled(crashed, b"data")
+    blanks = [path for path in (tmp_path / "spool").rglob("?" * 32) if not path.stat().st_size]
+    assert blanks
+
+    recover(crashed, database)  # as a new process would, which finds them on the disk
+
+    assert not any(path.exists() for path in blanks)
+    crashed.close()
