@@ -1,7 +1,8 @@
 """The authority decisions are made from: the network and the consents, in memory, checked against the database.
 
-The epoch is read every `refresh_s`. A view whose last check is older than `stale_after_s` is not handed out: then
-nobody can say what holds, and nothing leaves. Together they bound how long a withdrawal can go unnoticed.
+The epoch is read every `refresh_s`. A view whose last check is older than `stale_after_s` is not handed out; whoever
+asks checks it first, and when the database does not answer, nobody can say what holds, and nothing leaves. Together
+they bound how long a withdrawal can go unnoticed.
 """
 
 import threading
@@ -12,7 +13,7 @@ from gateway import log
 from gateway.consent.forms import EffectiveConsent
 from gateway.domain.network import Network
 from gateway.domain.person import PatientKey
-from gateway.errors import DecisionUnavailable, StoreError
+from gateway.errors import DecisionUnavailable, InputError, StoreError, StoreUnavailable
 from gateway.store.consents import effective_consent
 from gateway.store.database import Database
 from gateway.store.network import read_epoch, read_network
@@ -81,31 +82,44 @@ class StoredAuthority:
         self._thread.start()
 
     def view(self) -> StoredView:
-        """The view, checked no longer than `stale_after_s` ago.
+        """The view, checked no longer than `stale_after_s` ago: if need be here and now, on a busy machine.
 
         Raises:
-            DecisionUnavailable: the database has not answered for that long.
+            DecisionUnavailable: the database does not answer.
         """
-        if self._view is None or monotonic() - self._checked_at > self._stale_after_s:
-            raise DecisionUnavailable("participation and consent cannot be read: the database does not answer")
-        return self._view
+        view = self._view
+        if view is None or monotonic() - self._checked_at > self._stale_after_s:
+            try:
+                if self._stop.is_set():
+                    raise DecisionUnavailable("the gateway is stopping")
+                return self.refresh()
+            except StoreUnavailable as error:
+                raise DecisionUnavailable(
+                    "participation and consent cannot be read: the database does not answer"
+                ) from error
+        return view
 
-    def refresh(self) -> None:
-        """Check the epoch now; read the network again when it has moved.
+    def refresh(self) -> StoredView:
+        """Check the epoch now; read the network again when it has moved. Returns the view that holds.
 
         Raises:
-            StoreError: the database does not answer.
+            StoreUnavailable: the database does not answer, or holds what cannot be understood.
         """
         with self._refreshing:  # an older reading must not replace a newer one
             began_at = monotonic()
-            with self._database.read() as session:
-                changed = self._view is None or read_epoch(session) != self._view.network.epoch
-                if changed:
-                    self._view = StoredView(self._database, read_network(session))
+            view = self._view
+            try:
+                with self._database.read() as session:
+                    changed = view is None or read_epoch(session) != view.network.epoch
+                    if view is None or changed:
+                        view = self._view = StoredView(self._database, read_network(session))
+            except InputError as error:
+                raise StoreUnavailable("a registered object in the database cannot be understood") from error
             self._checked_at = began_at
         if changed:
             for callback in self._on_change:
                 callback()
+        return view
 
     def stop(self) -> None:
         """Stop refreshing; the view goes stale by itself."""
