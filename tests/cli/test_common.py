@@ -18,8 +18,8 @@ from gateway import __version__
 from gateway.cli import app
 from gateway.cli.common import ExitCode
 from tests.cli.typed import HOSPITAL_A, Typist
+from tests.processes import environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 PASSWORD = "geheim-7"  # noqa: S105 - a canary
 
@@ -146,7 +146,7 @@ class TestTheNodeCannotBeUsed:
         (folder / "state" / "gateway.db").mkdir()
         self.assert_unusable(registered, words)
 
-    @pytest.mark.parametrize("words", [*USES_DATABASE, ("db", "upgrade"), ("serve",)], ids=" ".join)
+    @pytest.mark.parametrize("words", [*USES_DATABASE, ("db", "upgrade")], ids=" ".join)
     def test_a_file_where_its_state_should_be(self, typed: Typist, folder: Path, words: tuple[str, ...]) -> None:
         (folder / "state").write_text("something else")
         outcome = typed(*words)
@@ -260,14 +260,12 @@ def test_what_it_writes_is_for_its_own_user_alone(typed: Typist, folder: Path) -
     assert modes == {"gateway.toml": 0o600, "gateway.db": 0o600, **folders}
 
 
-def shell(
-    *words: str, cwd: Path, stdout: int = subprocess.PIPE, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def shell(*words: str, cwd: Path, stdout: int = subprocess.PIPE, **variables: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "gateway", *words],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        env=environment(**variables),
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
