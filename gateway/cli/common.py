@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+PIPED_WIDTH = 500
+"""Columns of a table that goes to a file or another program: no identifier is broken there."""
+
+
 class ExitCode(IntEnum):
     """What a command's exit code means; the same for every verb."""
 
@@ -106,7 +110,10 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell), overflow="fold") for cell in row))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    console.print(table)
 
 
 def done(json: bool, line: str, **fields: object) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gateway.app.parts import dial_settings
 from gateway.cli.common import DEFAULT_FILE, ConfigOption, ExitCode, JsonOption, done, dump, node, say, tell
@@ -20,7 +20,7 @@ from gateway.ops.send import SendResult, dicom_files, echo, send_files
 from gateway.store.network import read_network
 from gateway.wire.status import NOT_AUTHORIZED
 
-_PLACE = re.compile(r"(.+)@([^@]+):([0-9]{1,5})")
+_PLACE = re.compile(r"(.+)@(?:\[([^@\[\]]+)\]|([^@\[\]]+)):([0-9]{1,5})")
 """An AE title may hold an @, a host may not."""
 
 PeerArgument = Annotated[
@@ -53,10 +53,10 @@ def send_command(
     """Send DICOM files to a peer (C-STORE)."""
     files = dicom_files(paths)
     ae, settings = _peer(peer, aet, config)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, disable=json) as progress:
-        task = progress.add_task(f"to {ae}", total=len(files))
-        results = send_files(ae, files, settings, lambda _: progress.advance(task))
+        task = progress.add_task(f"to {ae}", total=sum(file.data_bytes for file in files))
+        results = send_files(ae, files, settings, lambda result: progress.advance(task, result.file.data_bytes))
     delivered = [result for result in results if result.delivered]
     if json:
         dump(
@@ -105,8 +105,8 @@ def _parsed(text: str) -> ApplicationEntity:
     parts = _PLACE.fullmatch(text)
     if parts is None:
         raise InputError("PEER: expected a registered AE title, or TITLE@HOST:PORT such as PACS@192.0.2.7:104")
-    title, host, port = parts.groups()
-    return ApplicationEntity(ae_title(title), "", host.removeprefix("[").removesuffix("]"), int(port))
+    title, bracketed, host, port = parts.groups()
+    return ApplicationEntity(ae_title(title), "", bracketed or host, int(port))
 
 
 def _settings(config: Path) -> Settings:
