@@ -83,7 +83,8 @@ class Submission:
         _refuse_resident_number(self.file_name, "file")
         found = media_type_of(content.head(HEAD_BYTES))
         if found is None:
-            raise DocumentRejected("file: expected a PDF or a CDA document (XML without DOCTYPE)", "file")
+            what = "" if content.size_bytes else "; it is empty"
+            raise DocumentRejected(f"file: expected a PDF or a CDA document (XML without DOCTYPE){what}", "file")
         if not agrees(self.media_type, found):
             raise DocumentRejected(f"file: its content is {found.value}, its Content-Type says otherwise", "file")
         if not is_whole(found, content.tail(TAIL_BYTES)):

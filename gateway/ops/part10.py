@@ -83,10 +83,11 @@ def _meta_uids(file: BinaryIO) -> dict[int, str]:
         start = file.tell()
         header = file.read(_ELEMENT.size)
         if len(header) < _ELEMENT.size:
-            break
+            return uids  # at the end of the file: no element fits into what is left
         group, element, vr, length = _ELEMENT.unpack(header)
         if group != _META_GROUP or not (vr.isalpha() and vr.isupper()):
-            break
+            file.seek(start)
+            return uids
         if vr in _LONG_VRS:
             (length,) = _LONG_LENGTH.unpack(file.read(_LONG_LENGTH.size).ljust(_LONG_LENGTH.size, b"\xff"))
         end = file.tell() + length
@@ -94,5 +95,3 @@ def _meta_uids(file: BinaryIO) -> dict[int, str]:
             value = file.read(min(length, UID_READ_LIMIT_BYTES))
             uids[element] = value.decode("ascii", "replace").rstrip("\0 ")
         file.seek(end)
-    file.seek(start)
-    return uids

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from socket import socket
@@ -91,7 +91,7 @@ class AssociationServer:
             request = self._requested(connection)
             admitted = self._admit(request, address)
             if isinstance(admitted, AssociateRJ):
-                logger.warning("association_rejected", reason=admitted.words)
+                self._log_rejection(logger, request, admitted)
                 self._reject(connection, admitted)
             else:
                 self._serve(connection, request, admitted, established)
@@ -151,6 +151,23 @@ class AssociationServer:
         deadline = Deadline.after(ABORT_TIMEOUT_S)
         connection.send([connection.association.reject(rejection)], deadline)
         connection.part(deadline)
+
+    def _log_rejection(self, logger: log.Logger, request: AssociateRQ, rejection: AssociateRJ) -> None:
+        """With the titles that were claimed; only here is it told that a title is known, but not from that address."""
+        is_registered = request.calling_ae_title in self._registered_titles()
+        logger.warning(
+            "association_rejected",
+            calling_ae_title=request.calling_ae_title,
+            called_ae_title=request.called_ae_title,
+            reason=rejection.words,
+            diagnostic="its AE title is registered" if is_registered else "its AE title is not registered",
+        )
+
+    def _registered_titles(self) -> Container[str]:
+        try:
+            return self._authority.view().network.application_entities
+        except StoreError:
+            return ()
 
     def _admit(self, request: AssociateRQ, address: str) -> ApplicationEntity | AssociateRJ:
         if self._draining:

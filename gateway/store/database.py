@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
@@ -68,6 +68,9 @@ def _translated() -> Iterator[None]:
         raise InputError("a value does not fit where the database keeps it: too long, or with a NUL in it") from error
     except PoolTimeoutError as error:
         raise StoreUnavailable("the database does not answer: all connections to it are in use") from error
+    except OperationalError as error:
+        said = (str(error.orig).strip().splitlines() or ["nothing"])[0]
+        raise StoreUnavailable(f"the database does not answer: {said}") from error
     except DBAPIError as error:
         raise StoreUnavailable(
             f"the database does not answer ({type(error.orig).__name__}); check its disk and that nothing locks it"

@@ -26,7 +26,7 @@ from gateway.store.tokens import authenticate
 from gateway.store.writer import Writer
 from gateway.web.problems import UNAUTHENTICATED, problem
 
-OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/openapi.json"})
+OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 
 TOKEN_LIMIT_CHARACTERS = 256
 """Longer than any token of ours; what is longer is none."""

@@ -82,7 +82,7 @@ class Envelope:
             "rest_request",
             method=scope["method"],
             route=getattr(scope.get("route"), "path", None),
-            http_status=status,
+            http_status=int(status),
             duration_s=round(duration_s, 4),
             role=caller.role if caller else None,
         )

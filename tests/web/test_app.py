@@ -83,10 +83,9 @@ def test_answers_never_repeat_what_was_wrong(a: Hospital) -> None:
         assert canary not in json.loads(answer.text).__repr__()
 
 
-@pytest.fixture(scope="module")
-def description(served: Served) -> dict[str, Any]:
-    with served.client() as client:
-        found: dict[str, Any] = client.get("/openapi.json").json()
+@pytest.fixture
+def description(a: Hospital) -> dict[str, Any]:
+    found: dict[str, Any] = a.clinician.get("/openapi.json").json()
     return found
 
 
