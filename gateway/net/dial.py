@@ -102,6 +102,6 @@ def release(connection: Connection, timeout_s: float) -> None:
 def _connect(ae: ApplicationEntity, timeout_s: float) -> socket.socket:
     try:
         return socket.create_connection((ae.host, ae.port), timeout_s)
-    except (OSError, UnicodeError) as error:  # the latter from host names that cannot be one
-        why = getattr(error, "strerror", None) or "no answer"
+    except OSError as error:
+        why = error.strerror or "no answer"
         raise ConnectFailed(f"cannot connect to {ae}: {why}; check host, port and that it is running") from error
