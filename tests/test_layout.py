@@ -23,8 +23,6 @@ COVERED_BY = {
     "scu/orthanc_answers.py": "scu/test_orthanc.py",
     "scu/orthanc_http.py": "scu/test_orthanc_failures.py",
     "store/tables.py": "store/test_migrate.py",
-    "wire/events.py": "wire/test_association.py",
-    "wire/items.py": "wire/test_pdu.py",
 }
 """Modules without a test module of their own, and the one that covers them; below `gateway/` and `tests/`."""
 
