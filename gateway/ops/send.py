@@ -126,6 +126,10 @@ def _send_file(sender: Sender, file: Part10File) -> SendResult:
     """
     if not sender.accepts(file.sop_class_uid, file.transfer_syntax_uid):
         return SendResult(file, None, "not sent: the peer does not accept its SOP class in its transfer syntax")
+    if file.data_bytes % 2:
+        return SendResult(
+            file, None, "not sent: its data set has an odd number of bytes (PS3.5 §7.1.1); repair the file"
+        )
     try:
         fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
