@@ -33,12 +33,19 @@ class ActiveSends:
             self._sends.pop(delivery.id, None)
 
     def break_off(self, may_go_on: Callable[[Delivery], bool]) -> int:
-        """Reset every send that may not go on; returns how many."""
+        """Reset every send that may not go on; returns how many.
+
+        A send that begins meanwhile decides after it has begun, so it needs no looking after. `may_go_on` is asked
+        without the lock: the answer may take a reading of the database, and that may lead back here.
+        """
         with self._lock:
-            doomed = [connection for delivery, connection in self._sends.values() if not may_go_on(delivery)]
-            for connection in doomed:
+            sends = list(self._sends.values())
+        doomed = [(delivery, connection) for delivery, connection in sends if not may_go_on(delivery)]
+        with self._lock:
+            running = [each for each in doomed if self._sends.get(each[0].id) == each]
+            for _, connection in running:
                 connection.reset()
-        return len(doomed)
+        return len(running)
 
 
 @dataclass(frozen=True, slots=True)

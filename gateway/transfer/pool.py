@@ -166,9 +166,12 @@ class Pool:
         self._context.metrics.instances_delivered.labels(self.ae_title, outcome.state).inc()
         if delivered:
             self._context.metrics.delivered_bytes.labels(self.ae_title).inc(delivery.data_bytes)
+        elif outcome.state is DeliveryState.QUEUED:
+            self._log.warning("delivery_postponed", record_id=delivery.record_id, reason=outcome.detail)
         else:
-            event = "delivery_postponed" if outcome.state is DeliveryState.QUEUED else "delivery_ended"
-            self._log.warning(event, record_id=delivery.record_id, state=outcome.state, reason=outcome.detail)
+            self._log.warning(
+                "delivery_ended", record_id=delivery.record_id, state=outcome.state, reason=outcome.detail
+            )
 
     def proposals_for(self, delivery: Delivery) -> list[Proposal]:
         """For a worker: what to propose on a new association; this delivery's pair first."""

@@ -198,6 +198,28 @@ def test_break_off_leaves_others_alone(bench: Bench) -> None:
     assert bench.deliverer.active.break_off(lambda _: False) == 0
 
 
+def test_question_about_a_send_may_lead_to_another_breaking_off(bench: Bench) -> None:
+    """Whoever asks may find that the state has changed once more."""
+    bench.receiver.go_on.clear()
+    given = bench.spooled()
+    attempts: list[Attempt] = []
+    thread = threading.Thread(target=lambda: attempts.append(bench.attempt(given)), daemon=True)
+    thread.start()
+    wait_until(lambda: bench.receiver.storing_count)
+
+    def may_go_on(_: Delivery) -> bool:
+        bench.deliverer.active.break_off(lambda _: False)
+        return False
+
+    breaker = threading.Thread(target=bench.deliverer.active.break_off, args=(may_go_on,), daemon=True)
+    breaker.start()
+    breaker.join(5)
+    thread.join(5)
+
+    assert not breaker.is_alive()
+    assert attempts[0].outcome.state is DeliveryState.QUEUED
+
+
 def test_nothing_is_sent_on_a_state_that_cannot_be_read(bench: Bench) -> None:
     given = bench.spooled()
     bench.registry.readable = False
