@@ -23,7 +23,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -121,7 +121,7 @@ class Spool:
             StoreUnavailable: the disk refuses.
         """
         with _refusals("list its files"):
-            yield from (entry.name for entry in self._entries() if entry.stat().st_size)
+            yield from (path.name for path, size_bytes in self._files() if size_bytes)
 
     def remove_blanks(self) -> None:
         """Delete what earlier runs created in advance and did not use. Only before the first `create`.
@@ -130,9 +130,9 @@ class Spool:
             StoreUnavailable: the disk refuses.
         """
         with _refusals("delete a file"):
-            for entry in self._entries():
-                if not entry.stat().st_size:
-                    os.unlink(entry.path)
+            for path, size_bytes in self._files():
+                if not size_bytes:
+                    path.unlink()
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self._directory).free
@@ -159,11 +159,13 @@ class Spool:
             os.close(self._lock_fd)
             self._lock_fd = -1
 
-    def _entries(self) -> Iterator["os.DirEntry[str]"]:
-        """All files that are ours, blanks included; a volume may hold others, such as lost+found."""
+    def _files(self) -> Iterator[tuple[Path, int]]:
+        """All files that are ours with their lengths, blanks included; a volume may hold others, such as lost+found."""
         for shard in sorted(self._directory.iterdir()):
             if shard.is_dir() and _SHARD.fullmatch(shard.name):
-                yield from (entry for entry in os.scandir(shard) if _RECORD_ID.fullmatch(entry.name))
+                for name in filter(_RECORD_ID.fullmatch, os.listdir(shard)):
+                    with suppress(FileNotFoundError):  # delivered and removed meanwhile
+                        yield shard / name, (shard / name).stat().st_size
 
     def _check_space(self) -> None:
         with self._lock:

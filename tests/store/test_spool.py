@@ -95,6 +95,20 @@ def test_record_ids_are_those_of_all_records(spool: Spool) -> None:
     assert sorted(spool.record_ids()) == sorted(each.record_id for each in made)
 
 
+def test_records_may_be_removed_while_they_are_listed(spool: Spool) -> None:
+    for _ in range(20):
+        spooled(spool, b"data")
+
+    listed = 0
+    for record_id in spool.record_ids():
+        listed += 1
+        for other in list(spool.record_ids()):
+            if other != record_id:
+                spool.remove(other)
+
+    assert listed == 1
+
+
 def test_removed_record_is_gone(spool: Spool) -> None:
     made = spooled(spool, b"data")
     spool.remove(made.record_id)
