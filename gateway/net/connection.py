@@ -33,6 +33,9 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 UNSENT_LIMIT_BYTES = 128 * 1024
 """TCP_NOTSENT_LOWAT: what the kernel may hold unsent. Small, so that a withdrawal stops nearly everything."""
 
+PARTING_S = 0.5
+"""How long a peer has to read our last word and close: a round trip, and a busy machine at the other end."""
+
 SCRATCH_BYTES = 16 * 1024
 """Buffer for input that nobody wants any more."""
 
@@ -114,12 +117,13 @@ class Connection:
         """A-ABORT as service user, then part."""
         self._leave_with(self.association.abort(), deadline)
 
-    def part(self, deadline: Deadline) -> None:
-        """Say no more and wait until the peer has closed too, or the deadline (PS3.8 §9.2, state 13); then close.
+    def part(self) -> None:
+        """Say no more, give the peer a moment to close too (PS3.8 §9.2, state 13), then close.
 
         Closing while input is unread or still coming would be a reset, and a reset can overtake the A-ABORT or
         A-ASSOCIATE-RJ just sent. So whatever comes is read and dropped.
         """
+        deadline = Deadline.after(PARTING_S)
         scratch = bytearray(SCRATCH_BYTES)
         with contextlib.suppress(OSError, DeadlineExceeded):
             self._sock.shutdown(socket.SHUT_WR)
@@ -156,7 +160,7 @@ class Connection:
         if last_word:
             with contextlib.suppress(ConnectionLost, DeadlineExceeded):
                 self.send([last_word], deadline)
-                self.part(deadline)
+                self.part()
         self.close()
 
     def _receive(self, deadline: Deadline) -> None:

@@ -148,9 +148,8 @@ class AssociationServer:
 
     def _reject(self, connection: Connection, rejection: AssociateRJ) -> None:
         self.metrics.associations_refused.labels(rejection.words).inc()
-        deadline = Deadline.after(ABORT_TIMEOUT_S)
-        connection.send([connection.association.reject(rejection)], deadline)
-        connection.part(deadline)
+        connection.send([connection.association.reject(rejection)], Deadline.after(ABORT_TIMEOUT_S))
+        connection.part()
 
     def _log_rejection(self, logger: log.Logger, request: AssociateRQ, rejection: AssociateRJ) -> None:
         """With the titles that were claimed; only here is it told that a title is known, but not from that address."""
