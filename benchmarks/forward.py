@@ -23,6 +23,7 @@ from gateway.domain.institution import Institution
 from gateway.domain.peer import ApplicationEntity
 from gateway.domain.person import PatientKey
 from gateway.domain.transfer import Route
+from gateway.errors import InputError
 from gateway.ops.counterparts import LOOPBACK, OrthancServer, run_tool
 from gateway.ops.node import GatewayNode
 from gateway.ops.series import copies
@@ -41,8 +42,14 @@ def main() -> int:
     parser.add_argument("--instances", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as scratch:
-        result = measure(arguments.dicom, arguments.instances, arguments.rounds, Path(scratch))
+    if min(arguments.instances, arguments.rounds) < 1:
+        parser.error("--instances and --rounds: expected at least 1")
+    try:
+        with tempfile.TemporaryDirectory(prefix="gateway-bench-") as scratch:
+            result = measure(arguments.dicom, arguments.instances, arguments.rounds, Path(scratch))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(json.dumps(result, indent=2))
     return 0
 
