@@ -15,7 +15,6 @@ MODULE_LINES_LIMIT = 600
 
 COVERED_BY = {
     "config/keys.py": "config/test_loading.py",
-    "app/parts.py": "app/test_node.py",
     "domain/access.py": "store/test_tokens.py",
     "domain/document.py": "documents/test_attach.py",
     "log/logger.py": "log/test_setup.py",
