@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,7 @@ from tests.wait import wait_until
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "docker").glob("*.md")])
 ADMINISTRATORS = REPOSITORY / "docs/for-administrators.md"
+ARCHITECTURE = REPOSITORY / "docs/architecture.md"
 CLINICIANS = REPOSITORY / "docs/for-clinicians.md"
 
 LINK = re.compile(r"\[[^\]\n]+\]\(([^)\s]+)\)")
@@ -199,6 +201,16 @@ def test_the_readme_shows_the_demo_as_it_is() -> None:
 
 def test_exit_codes_are_explained() -> None:
     assert [int(row[0]) for row in table(REPOSITORY / "README.md", "code")] == [int(code) for code in ExitCode]
+
+
+def test_layers_are_those_that_are_checked() -> None:
+    contracts = tomllib.loads(read(REPOSITORY / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    parts = {path.stem for path in (REPOSITORY / "gateway").iterdir()}
+    there = [{part for part in re.findall(r"\w+", layer) if part in parts} for layer in layers]
+
+    told = [set(re.findall(r"\w+", row[0])) for row in table(ARCHITECTURE, "layer")]
+    assert told == there
 
 
 # --- settings, metrics, events, messages ------------------------------------------------------------------------------

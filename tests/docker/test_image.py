@@ -67,7 +67,8 @@ def test_the_health_check_needs_no_shell_and_asks_for_readiness() -> None:
 
 
 def test_every_installed_version_is_locked() -> None:
-    installs = [c for one in instructions() if one.name == "RUN" for c in one.commands if " install " in c and "/pip " in c]
+    commands = [command for one in instructions() if one.name == "RUN" for command in one.commands]
+    installs = [command for command in commands if "/pip " in command and " install " in command]
 
     assert installs
     assert [c for c in installs if "--require-hashes" not in c and "--no-index" not in c] == []
