@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,23 @@ from typer.main import get_command
 
 from gateway.cli import app
 from gateway.cli.common import ExitCode
+from gateway.cli.serve import SWITCH_INTERVAL_S
+from gateway.config import ConsentSettings, DocumentSettings
 from gateway.config.keys import KEYS, sections
 from gateway.config.loading import variable_of
 from gateway.domain.decision import Reason, explain, explain_korean
 from gateway.domain.document import DocumentType
 from gateway.metrics import Metrics
+from gateway.net.connection import UNSENT_LIMIT_BYTES
 from gateway.ops.counterparts import LOOPBACK, free_port
 from gateway.ops.demo.scenes import SCENES
 from gateway.ops.phantom import CtHead, write_series
 from gateway.scp import admission, store
-from gateway.web import consents, documents, health, problems, status
+from gateway.store.spool import BLANK_COUNT
+from gateway.store.writer import BATCH_COUNT, COMMIT_INTERVAL_S
+from gateway.web import consents, documents, download, health, problems, status
 from gateway.wire.codes import REJECT_REASONS, RejectReasonUser, RejectResult, RejectSource
+from gateway.wire.head import HEAD_LIMIT_BYTES
 from gateway.wire.pdu import AssociateRJ
 from gateway.wire.status import SOP_CLASS_NOT_SUPPORTED, UNRECOGNIZED_OPERATION
 from tests.wait import wait_until
@@ -207,10 +215,31 @@ def test_layers_are_those_that_are_checked() -> None:
     contracts = tomllib.loads(read(REPOSITORY / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     parts = {path.stem for path in (REPOSITORY / "gateway").iterdir()}
-    there = [{part for part in re.findall(r"\w+", layer) if part in parts} for layer in layers]
+    there = [found for layer in layers if (found := parts & set(re.findall(r"\w+", layer)))]
 
     told = [set(re.findall(r"\w+", row[0])) for row in table(ARCHITECTURE, "layer")]
     assert told == there
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("architecture.md", f"wait up to {COMMIT_INTERVAL_S * 1000:g} ms"),
+        ("architecture.md", f"checked every {ConsentSettings().refresh_s:g} s"),
+        ("architecture.md", f"every block of {download.BLOCK_BYTES >> 10} KiB"),
+        ("decisions/0002-spool-record-is-the-truth.md", f"\n{BLANK_COUNT} empty files"),
+        ("decisions/0003-one-writer-thread.md", f"up to {BATCH_COUNT} operations"),
+        ("decisions/0003-one-writer-thread.md", f"at least {COMMIT_INTERVAL_S * 1000:g} ms apart"),
+        ("decisions/0003-one-writer-thread.md", f"from 5 ms to {SWITCH_INTERVAL_S * 1000:g} ms"),
+        ("decisions/0006-consent-epoch.md", f"`consent.refresh_s` ({ConsentSettings().refresh_s:g} s)"),
+        ("decisions/0006-consent-epoch.md", f"`consent.stale_after_s` ({ConsentSettings().stale_after_s:g} s)"),
+        ("decisions/0006-consent-epoch.md", f"below {UNSENT_LIMIT_BYTES >> 10} KiB"),
+        ("for-administrators.md", f"beyond {HEAD_LIMIT_BYTES >> 10} KiB"),
+        ("for-clinicians.md", f"at most {DocumentSettings().limit_bytes >> 20} MiB"),
+    ],
+)
+def test_numbers_are_those_in_force(page: str, words: str) -> None:
+    assert words in read(REPOSITORY / "docs" / page)
 
 
 # --- settings, metrics, events, messages ------------------------------------------------------------------------------
@@ -344,6 +373,11 @@ EXPECTED = {
 }
 """Commands of the README that fail here, for want of a second hospital."""
 
+START_TIMEOUT_S = 60.0
+"""A cold Python on a busy machine."""
+
+STOP_TIMEOUT_S = 30.0
+
 
 def daily_use() -> list[str]:
     """The commands of the README's section, in order."""
@@ -352,56 +386,90 @@ def daily_use() -> list[str]:
     return [line for block in joined for line in block.splitlines() if not line.startswith("alias")]
 
 
+@dataclass(slots=True)
+class Site:
+    """A folder with what the commands mention, and an environment in which `gateway` is this one on free ports.
+
+    What a person carries from one command to the next is carried here: the token, and the id of the document.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    ports: dict[str, str]
+    document_id: str = ""
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        """One command of the README, in a shell of its own."""
+        command = self.here(line).replace("curl ", "curl --silent --show-error --fail ")
+        script = f"{command}\ncode=$?\nprintf '%s' \"${{TOKEN:-}}\" >token\nexit $code\n"
+        ran = subprocess.run(
+            ["/bin/sh", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.environment["TOKEN"] = (self.folder / "token").read_text(encoding="utf-8")
+        self.document_id = next(iter(re.findall(r'"id":"(\w+)"', ran.stdout)), self.document_id)
+        return ran
+
+    def here(self, line: str) -> str:
+        """The command with the ports and the document of this site."""
+        ported = re.sub(r"\b(11112|8080)\b", lambda match: self.ports[match[0]], line)
+        return ported.replace("DOCUMENT_ID", self.document_id)
+
+    @contextmanager
+    def node(self) -> Iterator[None]:
+        """`gateway serve`, ready; ended by SIGTERM, which must do."""
+        with (self.folder / "log").open("wb") as log:
+            argv = [self.folder / "bin/gateway", "serve"]
+            node = subprocess.Popen(argv, cwd=self.folder, env=self.environment, stderr=log)
+            try:
+                wait_until(lambda: _listens(int(self.ports["8080"])), START_TIMEOUT_S)
+                yield
+                node.send_signal(signal.SIGTERM)
+                assert node.wait(STOP_TIMEOUT_S) == 0
+            finally:
+                node.kill()
+                node.wait()
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> dict[str, str]:
-    """A folder with what the commands mention, and an environment in which `gateway` is this one on free ports."""
-    dicom_port = free_port()
+def site(tmp_path: Path) -> Site:
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin/gateway"
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m gateway "$@"\n', encoding="utf-8")
     command.chmod(0o755)
     write_series(tmp_path / "DIR", CtHead(instances=2, rows=16, columns=16, patient_id="67890"))
     (tmp_path / "letter.pdf").write_bytes(b"%PDF-1.4\ntrailer<<>>\n%%EOF\n")
-    return {
+    dicom_port = free_port()
+    ports = {"11112": str(dicom_port), "8080": str(free_port(dicom_port))}
+    environment = {
         "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
         "PYTHONPATH": str(REPOSITORY),
         "HOME": str(tmp_path),
         "LANG": "C.UTF-8",
-        "GATEWAY__SCP__PORT": str(dicom_port),
-        "GATEWAY__WEB__PORT": str(free_port(dicom_port)),
+        "GATEWAY__SCP__PORT": ports["11112"],
+        "GATEWAY__WEB__PORT": ports["8080"],
         "GATEWAY__SPOOL__FREE_SPACE_FLOOR_BYTES": str(16 << 20),
     }
+    return Site(tmp_path, environment, ports)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's REST examples need curl")
-def test_the_commands_of_daily_use_do_what_they_say(site: dict[str, str], tmp_path: Path) -> None:
-    ports = {"11112": site["GATEWAY__SCP__PORT"], "8080": site["GATEWAY__WEB__PORT"]}
-    node: subprocess.Popen[bytes] | None = None
-    variables = dict(site)
+def test_the_commands_of_daily_use_do_what_they_say(site: Site) -> None:
     wrong = []
-    try:
+    with ExitStack() as stack:
         for line in daily_use():
-            command = re.sub(r"\b(11112|8080)\b", lambda match: ports[match[0]], line)
-            if command == "gateway serve":
-                node = subprocess.Popen([tmp_path / "bin/gateway", "serve"], cwd=tmp_path, env=site)
-                wait_until(lambda: _listens(int(ports["11112"])), 30)
+            if line == "gateway serve":
+                stack.enter_context(site.node())
                 continue
-            command = command.replace("curl ", "curl --silent --show-error --fail ")
-            script = f"{command}\ncode=$?\nprintf '%s' \"${{TOKEN:-}}\" >token\nexit $code\n"
-            ran = subprocess.run(
-                ["/bin/sh", "-c", script], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
-            )
-            variables["TOKEN"] = (tmp_path / "token").read_text(encoding="utf-8")
+            ran = site.run(line)
             expected = next((code for start, code in EXPECTED.items() if line.startswith(start)), ExitCode.OK)
             if ran.returncode != expected:
                 wrong.append((line, ran.returncode, ran.stdout, ran.stderr))
-        assert node is not None
-        node.send_signal(signal.SIGTERM)
-        assert node.wait(30) == 0
-    finally:
-        if node is not None:
-            node.kill()
-            node.wait()
+
     assert wrong == []
     assert len(daily_use()) > 15
 
