@@ -20,6 +20,7 @@ from gateway.store.queue import (
     study_deliveries,
 )
 from tests.build import NOON, PACS_A, PACS_B, decision, head, plan, record
+from tests.store.postgresql import Server, empty
 
 MINUTE = timedelta(minutes=1)
 
@@ -116,6 +117,19 @@ def test_two_claimers_share_the_work_and_nothing_twice(database: Database) -> No
     assert len(ids) == len(set(ids))
     # With locked rows skipped one may see nothing while the other still holds the last ones: those are not lost.
     assert len(ids) + len(take(database)) == 60
+
+
+def test_claimers_do_not_wait_for_each_other(postgresql: Server) -> None:
+    """Two nodes on one server; SQLite has one writer at a time anyway."""
+    database = Database(postgresql.url("node"))
+    enqueue(database, 4)
+    with database.write() as session:
+        first = claim(session, PACS_B, NOON, 3)
+        second = take(database)  # while the first claim is not committed yet
+
+    assert (len(first), len(second)) == (3, 1)
+    empty(database)
+    database.close()
 
 
 def test_claim_that_is_not_committed_is_none(database: Database) -> None:

@@ -391,10 +391,10 @@ def test_nothing_is_removed_before_its_retention(tmp_path: Path) -> None:
     ):
         early = node.arrive()
         node.wait_for(early, COMPLETED)
-        node.clock.ahead = timedelta(seconds=45)
+        node.clock.ahead = timedelta(seconds=5)
         late = node.arrive()
         node.wait_for(late, COMPLETED)
-        node.clock.ahead = timedelta(seconds=75)
+        node.clock.ahead = timedelta(seconds=62)
         wait_until(lambda: list(node.spool.record_ids()) == [late.record_id])
 
 
