@@ -3,12 +3,11 @@
 import io
 import os
 import sys
-from typing import NoReturn
 
 import typer
 
 from gateway import __version__
-from gateway.cli.common import ExitCode, dump, say, tell
+from gateway.cli.common import ExitCode, fail, say
 from gateway.cli.consent import consent_app
 from gateway.cli.demo import demo_command
 from gateway.cli.document import document_app
@@ -61,18 +60,10 @@ def main() -> None:
     try:
         app(prog_name="gateway")
     except NetworkError as error:
-        _fail(str(error), ExitCode.UNREACHABLE)
+        fail(str(error), ExitCode.UNREACHABLE)
     except UnicodeEncodeError:  # an argument with bytes of another encoding, where text was due
-        _fail("expected UTF-8 text; an argument holds other bytes", ExitCode.USAGE)
+        fail("expected UTF-8 text; an argument holds other bytes", ExitCode.USAGE)
     except InputError as error:
-        _fail(str(error), ExitCode.USAGE)
+        fail(str(error), ExitCode.USAGE)
     except GatewayError as error:
-        _fail(str(error), ExitCode.FAILED)
-
-
-def _fail(what: str, code: ExitCode) -> NoReturn:
-    """End with an error: one line for people, and JSON where JSON was asked for."""
-    if "--json" in sys.argv:
-        dump({"error": what, "exit_code": int(code)})
-    tell(what)
-    sys.exit(code)
+        fail(str(error), ExitCode.FAILED)

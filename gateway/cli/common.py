@@ -1,10 +1,11 @@
 """What every command shares: the node's settings and database, output for people and machines, exit codes."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -12,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.app.parts import open_database
-from gateway.cli.settings import ConfigOption, JsonOption, SetOption, load_or_exit
-from gateway.config import DEFAULT_FILE, Settings
+from gateway.cli.settings import ConfigOption, JsonOption, SetOption, parse_assignments
+from gateway.config import DEFAULT_FILE, Settings, load
 from gateway.domain.person import holds_resident_number
 from gateway.errors import InputError
 from gateway.store.database import Database
@@ -27,6 +28,8 @@ __all__ = [
     "SetOption",
     "done",
     "dump",
+    "fail",
+    "load_settings",
     "node",
     "not_personal",
     "say",
@@ -84,7 +87,7 @@ def study_uid(text: str | None) -> str | None:
 @contextmanager
 def node(path: Path, assignments: list[str] | None = None) -> Iterator[tuple[Settings, Database]]:
     """The node's settings and its open database."""
-    settings = load_or_exit(path, assignments)
+    settings = load_settings(path, assignments)
     database = open_database(settings)
     try:
         yield settings, database
@@ -122,6 +125,23 @@ def done(json: bool, line: str, **fields: object) -> None:
         dump(fields)
     else:
         say(line)
+
+
+def fail(what: str, code: ExitCode) -> NoReturn:
+    """End with an error: a line for people, and JSON where JSON was asked for."""
+    if "--json" in sys.argv:
+        dump({"error": what, "exit_code": int(code)})
+    tell(what)
+    sys.exit(code)
+
+
+def load_settings(path: Path, assignments: list[str] | None = None) -> Settings:
+    """The settings for a command, from its `--config` and `--set` options and the environment.
+
+    Raises:
+        ConfigError: naming every problem found, each with its place.
+    """
+    return load(path, parse_assignments(assignments))
 
 
 def dump(data: Any) -> None:

@@ -14,11 +14,11 @@ from gateway.cli.common import (
     JsonOption,
     done,
     dump,
+    fail,
+    load_settings,
     show,
     study_uid,
-    tell,
 )
-from gateway.cli.settings import load_or_exit
 from gateway.documents.blobs import BlobWriter
 from gateway.documents.release import Release
 from gateway.documents.submission import Submission
@@ -49,7 +49,7 @@ def document_add(
 ) -> None:
     """Attach a document of an institution to a study."""
     submission = Submission(study, kind, title=title, patient_id=patient, file_name=file.name)
-    settings = load_or_exit(config)
+    settings = load_settings(config)
     with open_documents(settings) as documents:
         content = documents.blobs.writer()
         copy_in(file, content, settings.documents.limit_bytes)
@@ -63,7 +63,7 @@ def document_list(
     institution: InstitutionOption, study: StudyOption, config: ConfigOption = DEFAULT_FILE, json: JsonOption = False
 ) -> None:
     """The documents of a study that an institution may see."""
-    with open_documents(load_or_exit(config)) as documents:
+    with open_documents(load_settings(config)) as documents:
         found = documents.listing(_caller(institution), study)
     if json:
         dump([_fields(document) for document in found])
@@ -83,11 +83,10 @@ def document_get(
     json: JsonOption = False,
 ) -> None:
     """Fetch a document for an institution, under the same decision as over REST."""
-    with open_documents(load_or_exit(config)) as documents:
+    with open_documents(load_settings(config)) as documents:
         release = documents.open(_caller(institution), study, document_id)
         if release is None:
-            tell("There is no such document, or it may not be disclosed to this institution.")
-            raise typer.Exit(ExitCode.DENIED)
+            fail("There is no such document, or it may not be disclosed to this institution.", ExitCode.DENIED)
         try:
             copy_out(release, output)
         finally:
@@ -121,7 +120,7 @@ def copy_out(release: Release, output: Path) -> None:
 
     Raises:
         InputError: the file exists, or cannot be written.
-        typer.Exit: the permission ended meanwhile.
+        SystemExit: the permission ended meanwhile.
     """
     try:
         with output.open("xb") as target:
@@ -140,8 +139,7 @@ def _copy(release: Release, target: BinaryIO) -> None:
     offset = 0
     while offset < release.document.size_bytes:
         if not release.still_permitted():
-            tell("The document may not be disclosed to this institution any more; nothing was kept.")
-            raise typer.Exit(ExitCode.DENIED)
+            fail("The document may not be disclosed to this institution any more; nothing was kept.", ExitCode.DENIED)
         chunk = release.read(READ_BYTES, offset)
         if not chunk:
             raise StoreUnavailable("the content of the document ends too soon; restore it from a backup")

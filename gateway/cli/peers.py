@@ -9,10 +9,19 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gateway.app.parts import dial_settings
-from gateway.cli.common import DEFAULT_FILE, ConfigOption, ExitCode, JsonOption, done, dump, node, say, tell
-from gateway.cli.settings import load_or_exit
-from gateway.config import Settings
-from gateway.config import load as load_settings
+from gateway.cli.common import (
+    DEFAULT_FILE,
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    done,
+    dump,
+    load_settings,
+    node,
+    say,
+    tell,
+)
+from gateway.config import Settings, load
 from gateway.domain.peer import ApplicationEntity, ae_title
 from gateway.errors import InputError, NotFound
 from gateway.net.dial import DialSettings
@@ -112,8 +121,8 @@ def _parsed(text: str) -> ApplicationEntity:
 def _settings(config: Path) -> Settings:
     """A peer named by its place can be asked from anywhere, so the usual file need not be there; a named one must."""
     if config == DEFAULT_FILE and not os.path.exists(config):
-        return load_settings(None)
-    return load_or_exit(config)
+        return load(None)
+    return load_settings(config)
 
 
 def _calling(settings: Settings, aet: str | None) -> DialSettings:

@@ -18,12 +18,12 @@ from gateway.cli.common import (
     SetOption,
     done,
     dump,
+    fail,
+    load_settings,
     node,
     say,
     show,
-    tell,
 )
-from gateway.cli.settings import load_or_exit
 from gateway.domain.transfer import DeliveryState
 from gateway.errors import ConnectFailed
 from gateway.store.migrate import upgrade
@@ -41,7 +41,7 @@ def serve_command(config: ConfigOption = DEFAULT_FILE, assignments: SetOption = 
     """Run the node: DICOM listener, deliveries and REST. SIGTERM or Ctrl-C drains and stops it."""
     from gateway.app.node import Gateway  # noqa: PLC0415  # no other command needs the web server to start
 
-    settings = load_or_exit(config, assignments)
+    settings = load_settings(config, assignments)
     log.configure(settings.log.level, settings.log.format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = threading.Event()
@@ -55,8 +55,7 @@ def serve_command(config: ConfigOption = DEFAULT_FILE, assignments: SetOption = 
         gateway = Gateway(settings)
         gateway.start()
     except ConnectFailed as error:  # a port of our own; no peer is to blame
-        tell(f"{error}; stop what uses it, or set another scp.port or web.port")
-        raise typer.Exit(ExitCode.FAILED) from None
+        fail(f"{error}; stop what uses it, or set another scp.port or web.port", ExitCode.FAILED)
     stop.wait()
     gateway.stop()
 
@@ -109,7 +108,7 @@ def status_command(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False
 @db_app.command("upgrade")
 def db_upgrade(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     """Bring the database to this version's schema. Stop the node and make a backup first."""
-    settings = load_or_exit(config)
+    settings = load_settings(config)
     database = database_of(settings)
     try:
         upgrade(database)

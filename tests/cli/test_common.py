@@ -271,3 +271,19 @@ def shell(*words: str, cwd: Path, stdout: int = subprocess.PIPE, **variables: st
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("institution", "suspend", "1.2.3"), ExitCode.USAGE),
+        (("institution", "list", "--config", "other.toml"), ExitCode.USAGE),
+        (("document", "get", "0" * 32, "--institution", HOSPITAL_A, "--study", "1.2.3", "-o", "x"), ExitCode.DENIED),
+        (("echo", "PACS@127.0.0.1:1"), ExitCode.UNREACHABLE),
+    ],
+)
+def test_where_json_is_spoken_errors_are_json_too(registered: Typist, words: tuple[str, ...], code: ExitCode) -> None:
+    outcome = registered(*words, "--json")
+    assert outcome.code == code
+    assert outcome.json == {"error": outcome.told, "exit_code": code}
+    assert registered(*words).out == ""

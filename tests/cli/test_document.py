@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import typer
 
 from gateway.app.parts import open_database
 from gateway.cli.common import ExitCode
@@ -169,7 +168,7 @@ class TestGet:
         denied = registered("document", "get", added["id"], *BY_B, "-o", "copy.pdf")
         absent = registered("document", "get", "0" * 32, *BY_B, "-o", "copy.pdf")
         assert denied == absent
-        assert denied.code == 4
+        assert denied.code == ExitCode.DENIED
         assert denied.told == "There is no such document, or it may not be disclosed to this institution."
         assert not (folder / "copy.pdf").exists()
 
@@ -217,10 +216,10 @@ class TestGet:
             release = node.documents.open(reader, study, document.id)
             assert release is not None
             node.register(patient, FormKind.ENTIRE_WITHDRAWAL)
-            with pytest.raises(typer.Exit) as ended:
+            with pytest.raises(SystemExit) as ended:
                 copy_out(release, tmp_path / "copy.pdf")
             release.close()
-        assert ended.value.exit_code == ExitCode.DENIED
+        assert ended.value.code == ExitCode.DENIED
         assert "nothing was kept" in capsys.readouterr().err
         assert not (tmp_path / "copy.pdf").exists()
 

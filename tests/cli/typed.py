@@ -31,9 +31,12 @@ class Outcome:
 
     @property
     def told(self) -> str:
-        """The one line it told on standard error; fails when it is not one, or anything else was printed."""
-        assert self.out == ""
+        """The one line it told on standard error; fails when it is not one.
+
+        Nothing else was printed, or the same as JSON.
+        """
         (line,) = self.err.splitlines()
+        assert self.out == "" or self.json == {"error": line, "exit_code": self.code}
         return line
 
 
