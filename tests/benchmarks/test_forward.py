@@ -1,6 +1,7 @@
 """The benchmark runs and reports; how long anything takes is not judged here."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.ops.files import CT_SMALL
 from tests.processes import REPOSITORY, environment, processes_with
 
+FORWARD = REPOSITORY / "benchmarks" / "forward.py"
 TIMEOUT_S = 300.0
 
 
@@ -21,7 +23,7 @@ def test_runs_and_reports(tmp_path: Path) -> None:
     (tmp_path / "series" / "1.dcm").write_bytes(CT_SMALL.read_bytes())
     ended = subprocess.run(
         [
-            *(sys.executable, REPOSITORY / "benchmarks" / "forward.py", "--dicom", tmp_path / "series"),
+            *(sys.executable, FORWARD, "--dicom", tmp_path / "series"),
             *("--instances", "3", "--rounds", "1"),
         ],
         env=environment(TMPDIR=str(tmp_path / "scratch")),
@@ -42,14 +44,24 @@ def test_runs_and_reports(tmp_path: Path) -> None:
     assert processes_with("TMPDIR", str(tmp_path / "scratch")) == []
 
 
-def test_a_folder_without_images(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, REPOSITORY / "benchmarks" / "forward.py", "--dicom", tmp_path],
-        env=environment(TMPDIR=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-    )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.splitlines() == ["no DICOM files there that could be sent"]
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "no DICOM files there that could be sent"),
+        (("--instances", "0"), "--instances and --rounds: expected at least 1"),
+        (("--rounds", "-1"), "--instances and --rounds: expected at least 1"),
+    ],
+)
+def test_what_it_cannot_run_with(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    expected: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["forward.py", "--dicom", str(tmp_path), *options])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(FORWARD), run_name="__main__")
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[-1].endswith(expected)) == ("", True)
