@@ -163,16 +163,23 @@ class HeadWalker:
         self._is_done = True
 
     def _inflate(self, inflater: "zlib._Decompress", fragment: bytes | bytearray | memoryview) -> None:
-        deflated = fragment
-        while not self._is_done and not inflater.eof:
-            try:
-                piece = inflater.decompress(deflated, INFLATE_CHUNK_BYTES)
-            except zlib.error:
-                raise MalformedDataSet("the deflated data set cannot be inflated", AbortReason.INVALID) from None
-            deflated = inflater.unconsumed_tail
-            if not piece:
+        """Inflates byte by byte, so that a damaged stream is judged alike however it arrives.
+
+        Given more at once, zlib reports damage behind what the head needs, or keeps back what comes before it.
+        """
+        view = memoryview(fragment)
+        for index in range(len(view)):
+            deflated: bytes | memoryview = view[index : index + 1]
+            while deflated and not self._is_done and not inflater.eof:
+                try:
+                    piece = inflater.decompress(deflated, INFLATE_CHUNK_BYTES)
+                except zlib.error:
+                    raise MalformedDataSet("the deflated data set cannot be inflated", AbortReason.INVALID) from None
+                deflated = inflater.unconsumed_tail
+                if piece:
+                    self._walk(memoryview(piece))
+            if self._is_done or inflater.eof:
                 return
-            self._walk(memoryview(piece))
 
     def _walk(self, view: memoryview) -> None:
         position, end = 0, len(view)

@@ -464,3 +464,18 @@ def test_mutated_data_sets_are_refused_or_walked(
         except (MalformedDataSet, LimitExceeded) as error:
             outcomes.append(type(error))
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("place", range(0, 60, 3))
+def test_damage_in_a_deflated_data_set_is_judged_alike_however_it_arrives(place: int) -> None:
+    elements = [element(0x00080018, b"UI", b"1.2\0"), element(0x00091001, b"LO", b"abcdefgh"), SERIES]
+    content = bytearray(deflated(b"".join(elements)))
+    content[place % len(content)] ^= 0x55
+    outcomes: list[object] = []
+    for size in (1, 7, 1 << 20):
+        walker = HeadWalker(DEFLATED, WANTED, SERIES_INSTANCE_UID)
+        try:
+            outcomes.append((walked(walker, bytes(content), size), walker.elements))
+        except (MalformedDataSet, LimitExceeded) as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
