@@ -10,6 +10,7 @@ for ours.
 """
 
 import contextlib
+import math
 import socket
 import struct
 import threading
@@ -32,6 +33,9 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 
 UNSENT_LIMIT_BYTES = 128 * 1024
 """TCP_NOTSENT_LOWAT: what the kernel may hold unsent. Small, so that a withdrawal stops nearly everything."""
+
+LOOK_UP_S = 0.25
+"""How often a wait for input looks up whether it has been ended from outside; a few microseconds each time."""
 
 PARTING_S = 0.5
 """How long a peer has to read our last word and close: a round trip, and a busy machine at the other end."""
@@ -118,19 +122,17 @@ class Connection:
         self._leave_with(self.association.abort(), deadline)
 
     def part(self) -> None:
-        """Say no more, give the peer a moment to close too (PS3.8 §9.2, state 13), then close.
+        """Give the peer a moment to close first (PS3.8 §9.2, state 13), then close.
 
-        Closing while input is unread or still coming would be a reset, and a reset can overtake the A-ABORT or
-        A-ASSOCIATE-RJ just sent. So whatever comes is read and dropped.
+        It has been told that it is over. Closing at once can hide that from it: some take a closed connection for
+        the news and do not look at what came before, and where its input is unread or still coming, a close is a
+        reset. So whatever comes is read and dropped.
         """
         deadline = Deadline.after(PARTING_S)
         scratch = bytearray(SCRATCH_BYTES)
-        with contextlib.suppress(OSError, DeadlineExceeded):
-            self._sock.shutdown(socket.SHUT_WR)
-            while True:
-                self._limit_receive(deadline)
-                if not self._sock.recv_into(scratch):
-                    break
+        with contextlib.suppress(ConnectionLost, DeadlineExceeded):
+            while self._read(scratch, deadline):
+                pass
         self.close()
 
     def close(self) -> None:
@@ -149,12 +151,11 @@ class Connection:
                     self._sock.shutdown(socket.SHUT_RDWR)
 
     def wake(self) -> None:
-        """From any thread: wherever the owner waits for input, it gets DeadlineExceeded. It can still send."""
-        with self._close_lock:
-            if not self._closed:
-                self._woken = True
-                with contextlib.suppress(OSError):
-                    self._sock.shutdown(socket.SHUT_RD)
+        """From any thread: wherever the owner waits for an event, it gets DeadlineExceeded, within `LOOK_UP_S`.
+
+        It can still send.
+        """
+        self._woken = True
 
     def _leave_with(self, last_word: bytes, deadline: Deadline) -> None:
         if last_word:
@@ -164,21 +165,34 @@ class Connection:
         self.close()
 
     def _receive(self, deadline: Deadline) -> None:
-        self._limit_receive(deadline)
-        try:
-            count = 0 if self._woken else self._sock.recv_into(self.association.receive_buffer())
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        except BlockingIOError as error:
-            raise DeadlineExceeded(f"{self.peer} sent nothing in the time it had") from error
-        except OSError as error:
-            raise ConnectionLost(f"the connection to {self.peer} broke: {error.strerror}") from error
-        if count == 0 and self._woken:
-            raise DeadlineExceeded(f"the wait for {self.peer} was ended")
+        count = None
+        while count is None:
+            if self._woken:
+                raise DeadlineExceeded(f"the wait for {self.peer} was ended")
+            count = self._read_soon(self.association.receive_buffer(), deadline)
         self.received_bytes += count
         self.association.received(count)
 
+    def _read(self, buffer: bytearray, deadline: Deadline) -> int:
+        """Bytes read into the buffer; 0 at the end of the connection."""
+        while (count := self._read_soon(buffer, deadline)) is None:
+            pass
+        return count
+
+    def _read_soon(self, buffer: bytearray | memoryview, deadline: Deadline) -> int | None:
+        """Bytes read into the buffer, 0 at the end of the connection; None when nothing came within `LOOK_UP_S`."""
+        self._limit_receive(deadline)
+        try:
+            count = self._sock.recv_into(buffer)
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            return count
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ConnectionLost(f"the connection to {self.peer} broke: {error.strerror}") from error
+
     def _limit_receive(self, deadline: Deadline) -> None:
-        timeout_s = self._waiting_time(deadline, self._receive_timeout_s, "sent nothing in the time it had")
+        timeout_s = self._waiting_time(deadline, self._receive_timeout_s, "sent nothing in the time it had", LOOK_UP_S)
         if timeout_s != self._receive_timeout_s:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
             self._receive_timeout_s = timeout_s
@@ -189,14 +203,15 @@ class Connection:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
             self._send_timeout_s = timeout_s
 
-    def _waiting_time(self, deadline: Deadline, current_s: float, complaint: str) -> float:
+    def _waiting_time(self, deadline: Deadline, current_s: float, complaint: str, most_s: float = math.inf) -> float:
         """Seconds to wait. The limit already set is kept while it is within a quarter of what is left."""
         remaining_s = deadline.remaining_s
         if remaining_s <= 0:
             raise DeadlineExceeded(f"{self.peer} {complaint}")
-        if 0.75 * remaining_s <= current_s <= remaining_s:
+        wanted_s = min(remaining_s, most_s)
+        if 0.75 * wanted_s <= current_s <= wanted_s:
             return current_s
-        return max(remaining_s, _SHORTEST_WAIT_S)
+        return max(wanted_s, _SHORTEST_WAIT_S)
 
 
 def tune(sock: socket.socket) -> None:

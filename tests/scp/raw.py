@@ -260,8 +260,11 @@ class RawPeer:
         return None if body is None else (kind, body)
 
     def read_to_end(self) -> list[tuple[int, bytes]]:
-        """All PDUs until the other side closes."""
-        return list(iter(self.read_pdu, None))
+        """All PDUs until the other side closes, or says that it is over: then it is ours to close."""
+        pdus: list[tuple[int, bytes]] = []
+        while not (pdus and pdus[-1][0] in (RJ, ABORT)) and (received := self.read_pdu()):
+            pdus.append(received)
+        return pdus
 
     def _read(self, count: int) -> bytes | None:
         while len(self._received) < count:

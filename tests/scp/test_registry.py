@@ -1,14 +1,16 @@
 """Every storage SOP class there is, and nothing private that the site has not named; the lists are pydicom's."""
 
 import re
+from pathlib import Path
 
 import pytest
 from pydicom.uid import UID_dictionary
 from pynetdicom import AllStoragePresentationContexts, QueryRetrievePresentationContexts
 
 from gateway.scp.registry import SOPClasses, choose_transfer_syntax
-from tests.scp.raw import EXPLICIT, IMPLICIT, VERIFICATION, RawPeer
-from tests.scp.site import RunningSite
+from tests.scp.raw import EXPLICIT, IMPLICIT, VERIFICATION, RawPeer, data_set, new_uid
+from tests.scp.sink import Sink
+from tests.scp.site import CONSENTING, RunningSite, running_site, settings
 
 PRIVATE = "1.3.12.2.1107.5.9.1"
 """A manufacturer's CSA Non-Image Storage."""
@@ -86,6 +88,20 @@ def test_the_standard_says_what_is_stored() -> None:
 )
 def test_a_transfer_syntax_is_chosen_that_destinations_take(offered: list[str], chosen: str | None) -> None:
     assert choose_transfer_syntax(tuple(offered)) == chosen
+
+
+def test_a_private_class_is_accepted_by_a_site_that_names_it(tmp_path: Path, sink: Sink) -> None:
+    """And is decided on like every other: it is no CT or MR, so it does not leave the institution."""
+    uid = new_uid()
+    named = settings(tmp_path, private_storage_sop_classes=(PRIVATE,))
+    with running_site(named, sink.port) as site, RawPeer(site.port) as peer:
+        results = peer.associate(contexts={1: (PRIVATE, [EXPLICIT]), 3: (PRIVATE + ".1", [EXPLICIT])})
+        status = peer.store(uid, data_set(uid, CONSENTING, sop_class=PRIVATE), context_id=1, sop_class=PRIVATE)
+        peer.release()
+
+        assert results == {1: ACCEPTED, 3: ABSTRACT_SYNTAX_NOT_SUPPORTED}
+        assert status == 0x0124
+        assert site.reasons() == {"modality_not_exchangeable": 1}
 
 
 def test_private_classes_are_storage_only_where_they_are_named() -> None:
