@@ -154,9 +154,7 @@ class OrthancNode:
             if announced is None and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
                 raise PeerSystemError(f"{self.url}: an instance came without its length; it may be cut short")
             if not content or (announced is not None and int(announced) != len(content)):
-                raise PeerSystemError(
-                    f"{self.url}: an instance came with {len(content)} of {announced} bytes"
-                )
+                raise PeerSystemError(f"{self.url}: an instance came with {len(content)} of {announced} bytes")
             return content
 
     def lookup(self, level: Level, uid: str) -> tuple[str, ...]:
