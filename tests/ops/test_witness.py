@@ -89,8 +89,9 @@ class TestRelay:
 
     def test_what_is_no_dicom_is_only_passed_on(self) -> None:
         with wire() as (caller, called):
-            pour(caller, [b"GET / HTTP/1.1\r\n", b"\r\n", bytes(range(256))])
-            assert received(called) == b"GET / HTTP/1.1\r\n\r\n" + bytes(range(256))
+            said = [b"\x99\0\0\0\0\0", b"\x04\0\0\0\0\x05\xff\xff\xff\xff\x03", bytes(range(256))]
+            pour(caller, said)
+            assert received(called) == b"".join(said)
 
     def test_a_reset_is_felt_on_the_other_side(self) -> None:
         with wire() as (caller, called):
