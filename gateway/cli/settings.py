@@ -35,6 +35,7 @@ config_app = typer.Typer(help="Check and show the settings of this node.", no_ar
 def init_command(
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="File to write.")] = DEFAULT_FILE,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write a commented starter file with every setting, its meaning and its default."""
     try:
@@ -46,7 +47,10 @@ def init_command(
         raise _refused(f"{path}: the folder {path.parent} does not exist") from None
     except OSError as error:
         raise _refused(f"{path}: cannot be written: {error.strerror}") from None
-    _say(f"Wrote {path}. Next: gateway config check --config {path}")
+    if json:
+        _console().print_json(data={"written": str(path)}, ensure_ascii=False)
+    else:
+        _say(f"Wrote {path}. Next: gateway config check --config {path}")
 
 
 @config_app.command("check")

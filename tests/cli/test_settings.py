@@ -144,3 +144,8 @@ class TestShow:
         result = gateway("config", "show", "-c", "a.toml")
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr.startswith("a.toml:2: scp.port: found -1")
+
+
+def test_init_speaks_json() -> None:
+    result = gateway("init", "mine.toml", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"written": "mine.toml"})
