@@ -8,6 +8,9 @@ T = TypeVar("T")
 
 POLL_S = 0.01
 
+PATIENCE_S = 30.0
+"""Upper bound where the question is whether something ends at all: only a hang takes longer, on any machine."""
+
 
 def wait_until(condition: Callable[[], T], timeout_s: float = 10.0) -> T:
     """The first true value of `condition`, asked every 10 ms; fails when there is none in time."""

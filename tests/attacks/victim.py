@@ -19,7 +19,7 @@ GOOD_ADDRESS = "127.0.0.3"
 ASSOCIATIONS_PER_PEER = 8
 LIMITS = {
     "scp__associate_timeout_s": 1.0,
-    "scp__idle_timeout_s": 2.0,
+    "scp__idle_timeout_s": 3.0,
     "scp__minimum_rate_bytes_per_s": 10_000,
     "scp__minimum_rate_window_s": 1.0,
     "scp__associations": 16,
@@ -35,7 +35,7 @@ MEMORY_BYTES = 1 << 20
 PAUSE_S = 0.03
 """Between two instances of the good sender."""
 
-GAP_S = 2.0
+GAP_S = 30.0
 """Longest wait of the good sender for one answer, on a machine with other things to do."""
 
 
@@ -158,14 +158,15 @@ class Victim:
             peer.release()
         count = self.good.count
         wait_until(lambda: self.good.failure or self.good.count > count, timeout_s=2.0)
-        assert self.good.failure is None
+        longest_s, self.good.longest_s = self.good.longest_s, 0.0
+        assert self.good.failure is None, repr(self.good.failure)
         assert self.good.statuses == {0}
-        assert self.good.longest_s < GAP_S
-        self.good.longest_s = 0.0
+        assert longest_s < GAP_S
 
     def check_log(self) -> None:
         """Nothing new in the log is an error; every line is one JSON object without control characters."""
-        lines = self.site.log.splitlines()
+        log = self.site.log
+        lines = log[: log.rfind("\n") + 1].splitlines()  # one may be being written
         new, self._log_read = lines[self._log_read :], len(lines)
         for line in new:
             assert line.isprintable(), line

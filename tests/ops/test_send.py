@@ -26,8 +26,11 @@ from tests.ops.files import File, part10, part10_ct
 from tests.scp.raw import CT, EXPLICIT, LOOPBACK, VERIFICATION, data_set, new_uid
 from tests.scp.sink import Sink, running_sink
 
-DIAL = DialSettings("STORESCU", 5.0, 5.0, 5.0)
-HASTY = DialSettings("STORESCU", 0.5, 0.5, 0.5)
+DIAL = DialSettings("STORESCU", 20.0, 20.0, 20.0)
+HASTY = DialSettings("STORESCU", 10.0, 0.5, 10.0)
+"""Waits for an association only shortly."""
+IMPATIENT = DialSettings("STORESCU", 10.0, 10.0, 0.5)
+"""Waits for an answer only shortly."""
 NOT_SENT = "not sent: the association had ended"
 
 
@@ -167,7 +170,7 @@ class TestSend:
     def test_a_peer_that_does_not_answer(self, sink: Sink, peer: ApplicationEntity, files: list[File]) -> None:
         done = threading.Event()
         sink.answer = lambda _: int(not done.wait(10))
-        results = send_files(peer, dicom_files([file.path for file in files]), HASTY)
+        results = send_files(peer, dicom_files([file.path for file in files]), IMPATIENT)
         done.set()
         assert [result.status for result in results] == [None, None, None]
         assert results[1].detail == results[2].detail == NOT_SENT

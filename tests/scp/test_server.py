@@ -28,7 +28,7 @@ from tests.scp.raw import (
 )
 from tests.scp.sink import Sink
 from tests.scp.site import CONSENTING, DESTINATION, SENDER, STRANGER, UNROUTED, RunningSite, running_site, settings
-from tests.wait import wait_until
+from tests.wait import PATIENCE_S, wait_until
 
 LOCAL_LIMIT_EXCEEDED = (RJ, bytes([0, 2, 3, 2]))
 """A-ASSOCIATE-RJ: for now, by the service provider (presentation), local limit exceeded."""
@@ -123,7 +123,7 @@ def test_silent_connections_are_limited_per_address_and_do_not_stay(tmp_path: Pa
             assert elsewhere.read_to_end()[0][0] == RJ
         began = monotonic()
         assert [peer.read_pdu() for peer in silent] == [None] * 4
-        assert monotonic() - began < 2.0
+        assert monotonic() - began < PATIENCE_S
         wait_until(lambda: answers_echo(site.port), timeout_s=2.0)
 
 
@@ -146,7 +146,7 @@ def test_the_whole_request_has_one_deadline(tmp_path: Path, sink: Sink) -> None:
     with limited(tmp_path, sink, associate_timeout_s=1.0) as site, RawPeer(site.port) as peer:
         took_s = drip(peer, associate_rq())
 
-        assert 0.8 < took_s < 2.0
+        assert 0.8 < took_s < PATIENCE_S
         assert peer.read_pdu() is None
         assert answers_echo(site.port)
 
@@ -158,7 +158,7 @@ def test_an_idle_association_is_aborted(tmp_path: Path, sink: Sink) -> None:
         (answer,) = peer.read_to_end()
 
         assert answer[0] == ABORT
-        assert 0.8 < monotonic() - began < 2.0
+        assert 0.8 < monotonic() - began < PATIENCE_S
 
 
 def test_an_association_in_use_is_not_idle(tmp_path: Path, sink: Sink) -> None:
