@@ -144,6 +144,6 @@ def load_settings(path: Path, assignments: list[str] | None = None) -> Settings:
     return load(path, parse_assignments(assignments))
 
 
-def dump(data: Any) -> None:
-    """JSON for machines, on standard output."""
-    Console(highlight=False).print_json(data=data, ensure_ascii=False, default=str)
+def dump(data: Any, indent: int | None = 2) -> None:
+    """JSON for machines, on standard output; in one line with `indent` None."""
+    Console(highlight=False).print_json(data=data, indent=indent, ensure_ascii=False, default=str)

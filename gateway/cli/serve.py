@@ -24,6 +24,7 @@ from gateway.cli.common import (
     say,
     show,
 )
+from gateway.config import Settings
 from gateway.domain.transfer import DeliveryState
 from gateway.errors import ConnectFailed
 from gateway.store.migrate import upgrade
@@ -37,8 +38,12 @@ SWITCH_INTERVAL_S = 0.0001
 interpreter: with Python's 5 ms, indexing tripled the time to an acknowledgement."""
 
 
-def serve_command(config: ConfigOption = DEFAULT_FILE, assignments: SetOption = None) -> None:
-    """Run the node: DICOM listener, deliveries and REST. SIGTERM or Ctrl-C drains and stops it."""
+def serve_command(config: ConfigOption = DEFAULT_FILE, assignments: SetOption = None, json: JsonOption = False) -> None:
+    """Run the node: DICOM listener, deliveries and REST. SIGTERM or Ctrl-C drains and stops it.
+
+    With --json it says on standard output where it serves, in one line, as soon as it does. The log goes to standard
+    error.
+    """
     from gateway.app.node import Gateway  # noqa: PLC0415  # no other command needs the web server to start
 
     settings = load_settings(config, assignments)
@@ -56,8 +61,19 @@ def serve_command(config: ConfigOption = DEFAULT_FILE, assignments: SetOption = 
         gateway.start()
     except ConnectFailed as error:  # a port of our own; no peer is to blame
         fail(f"{error}; stop what uses it, or set another scp.port or web.port", ExitCode.FAILED)
+    if json:
+        dump(_places(settings, gateway.dicom_port, gateway.web_port), indent=None)
     stop.wait()
     gateway.stop()
+
+
+def _places(settings: Settings, dicom_port: int, web_port: int | None) -> dict[str, object]:
+    """Where a node serves; its ports are not those of the settings where these are 0."""
+    rest = {"host": settings.web.host, "port": web_port}
+    return {
+        "dicom": {"ae_title": settings.scp.ae_title, "host": settings.scp.host, "port": dicom_port},
+        "rest": rest if web_port is not None else None,
+    }
 
 
 def status_command(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:

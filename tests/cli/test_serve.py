@@ -194,6 +194,38 @@ class TestStopping:
         assert "draining" in events
 
 
+class TestJson:
+    def test_it_says_where_it_serves_in_one_line(self, tmp_path: Path) -> None:
+        """With ports that nobody chose, nobody could know otherwise."""
+        write_settings(tmp_path)
+        with serving(tmp_path, "--set", "scp.port=0", "--set", "web.port=0", "--json") as served:
+            assert served.process.stdout is not None
+            places = json.loads(served.process.stdout.readline())
+            assert places["dicom"].items() >= {"ae_title": "GATEWAY", "host": LOOPBACK}.items()
+            assert httpx.get(f"http://{LOOPBACK}:{places['rest']['port']}/readyz", timeout=START_TIMEOUT_S).is_success
+            with RawPeer(places["dicom"]["port"]) as nobody:
+                nobody.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                assert [kind for kind, _ in nobody.read_to_end()] == [ABORT]
+            served.process.send_signal(signal.SIGTERM)
+            code, out, _ = served.ended()
+        assert (code, out) == (0, "")
+
+    def test_without_rest(self, tmp_path: Path) -> None:
+        write_settings(tmp_path)
+        with serving(tmp_path, "--set", "web.enabled=false", "--json") as served:
+            assert served.process.stdout is not None
+            places = json.loads(served.process.stdout.readline())
+        assert places == {"dicom": {"ae_title": "GATEWAY", "host": LOOPBACK, "port": served.dicom_port}, "rest": None}
+
+    def test_what_keeps_it_from_starting(self, tmp_path: Path) -> None:
+        write_settings(tmp_path)
+        (tmp_path / "state").write_text("in the way")
+        with serving(tmp_path, "--json") as served:
+            code, out, err = served.ended()
+        assert code == ExitCode.FAILED
+        assert json.loads(out) == {"error": err.strip(), "exit_code": ExitCode.FAILED}
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("content", "options", "expected"),

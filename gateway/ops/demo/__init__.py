@@ -5,19 +5,31 @@ Each scene checks what it shows. The demo ends with a table of all checks, and h
 
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from gateway.ops.demo.scenes import SCENES
-from gateway.ops.demo.stage import Stage, leave_running, set_the_stage
+from gateway.ops.demo.stage import Checks, LeftRunning, Stage, leave_running, set_the_stage
 
-__all__ = ["run_demo"]
+__all__ = ["Shown", "run_demo"]
 
 
-def run_demo(dicom: Path | None, instances: int, keep: bool, console: Console) -> bool:
-    """Run all scenes; whether every check held.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the demo came to. `left_running` says where things are, when they were to be kept."""
+
+    checks: Checks
+    instances: int
+    size_bytes: int
+    seconds: float
+    left_running: LeftRunning | None
+
+
+def run_demo(dicom: Path | None, instances: int, keep: bool, console: Console) -> Shown:
+    """Run all scenes, showing them on `console`.
 
     Raises:
         NotFound: Orthanc is not on this machine; the message says how to get it.
@@ -29,10 +41,10 @@ def run_demo(dicom: Path | None, instances: int, keep: bool, console: Console) -
         for number, scene in enumerate(SCENES, 1):
             console.print(f"\n[bold]{number}. {scene.__doc__}[/]")
             scene(stage)
-        _summarize(stage, time.monotonic() - began_at)
-        if keep:
-            leave_running(stage, stack)
-        return stage.checks.all_held
+        seconds = time.monotonic() - began_at
+        _summarize(stage, seconds)
+        left_running = leave_running(stage, stack) if keep else None
+        return Shown(stage.checks, stage.instances, stage.size_bytes, seconds, left_running)
 
 
 def _summarize(stage: Stage, seconds: float) -> None:

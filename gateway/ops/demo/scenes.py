@@ -37,7 +37,7 @@ def refused_without_consent(stage: Stage) -> None:
 def goes_with_consent(stage: Stage) -> None:
     """The patient's consent is registered; the study and a referral letter go."""
     _register_form(stage, "ENTIRE_CONSENT")
-    seconds = _send_watched(stage)
+    seconds = stage.checks.study_s = _send_watched(stage)
     stage.console.print(f"   {stage.instances} images in {seconds:.1f} s: {_rate(stage, stage.instances, seconds)}")
     stage.checks.hold("with the consent every image is at Hospital B", stage.b.count_instances() == stage.instances)
     letter = simple_pdf(["진료의뢰서 (Referral)", "Hospital A -> Hospital B", "CT head, for your opinion."])

@@ -44,10 +44,11 @@ REST_TIMEOUT_S = 30.0
 
 @dataclass(slots=True)
 class Checks:
-    """What the demo claims, and whether it held."""
+    """What the demo claims, and whether it held; `study_s` is how long the study took from hospital to hospital."""
 
     console: Console
     results: list[tuple[str, bool]] = field(default_factory=list)
+    study_s: float | None = None
 
     def hold(self, claim: str, held: bool) -> None:
         """Note a claim, and show at once whether it held."""
@@ -57,6 +58,22 @@ class Checks:
     @property
     def all_held(self) -> bool:
         return all(held for _, held in self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRunning:
+    """Where things are after the demo; `pids` are the processes to end."""
+
+    hospital_a_url: str
+    hospital_a_password_file: Path
+    hospital_b_url: str
+    hospital_b_password_file: Path
+    gateway_peer: str
+    gateway_rest_url: str
+    gateway_config_file: Path
+    gateway_log_file: Path
+    tokens_file: Path
+    pids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +159,7 @@ def set_the_stage(dicom: Path | None, instances: int, keep: bool, console: Conso
     return stage
 
 
-def leave_running(stage: Stage, stack: ExitStack) -> None:
+def leave_running(stage: Stage, stack: ExitStack) -> LeftRunning:
     """Let everything outlive us, the wires connected without the witnesses; say where things are."""
     _put_aes(stage.gateway, stage.orthanc_a.dicom_port, stage.orthanc_b.dicom_port)
     stage.a.register_modality(MODALITY, AE_GATEWAY, LOOPBACK, stage.gateway.dicom_port)
@@ -150,15 +167,27 @@ def leave_running(stage: Stage, stack: ExitStack) -> None:
     with open(os.open(tokens, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         for (oid, role), token in stage.tokens.items():
             file.write(f"{oid} {role} {token}\n")
-    pids = [stage.orthanc_a.detach(), stage.orthanc_b.detach(), stage.gateway.detach()]
+    left = LeftRunning(
+        hospital_a_url=stage.orthanc_a.http_url,
+        hospital_a_password_file=stage.orthanc_a.folder / "orthanc.json",
+        hospital_b_url=stage.orthanc_b.http_url,
+        hospital_b_password_file=stage.orthanc_b.folder / "orthanc.json",
+        gateway_peer=f"{AE_GATEWAY}@{LOOPBACK}:{stage.gateway.dicom_port}",
+        gateway_rest_url=stage.gateway.rest_url,
+        gateway_config_file=stage.gateway.config_file,
+        gateway_log_file=stage.gateway.log_file,
+        tokens_file=tokens,
+        pids=(stage.orthanc_a.detach(), stage.orthanc_b.detach(), stage.gateway.detach()),
+    )
     stack.pop_all()
     say = stage.console.print
     say("\nLeft running:")
-    for orthanc in (stage.orthanc_a, stage.orthanc_b):
-        say(f"   {orthanc.name}: {orthanc.http_url}  user and password in {orthanc.folder / 'orthanc.json'}")
-    say(f"   gateway: DICOM {AE_GATEWAY}@{LOOPBACK}:{stage.gateway.dicom_port}, REST {stage.gateway.rest_url}")
-    say(f"   its settings: {stage.gateway.config_file}, its log: {stage.gateway.log_file}, REST tokens: {tokens}")
-    say(f"   stop with: kill {' '.join(map(str, pids))}")
+    say(f"   {HOSPITAL_A.name}: {left.hospital_a_url}  user and password in {left.hospital_a_password_file}")
+    say(f"   {HOSPITAL_B.name}: {left.hospital_b_url}  user and password in {left.hospital_b_password_file}")
+    say(f"   gateway: DICOM {left.gateway_peer}, REST {left.gateway_rest_url}")
+    say(f"   its settings: {left.gateway_config_file}, its log: {left.gateway_log_file}, REST tokens: {tokens}")
+    say(f"   stop with: kill {' '.join(map(str, left.pids))}")
+    return left
 
 
 @dataclass(frozen=True, slots=True)

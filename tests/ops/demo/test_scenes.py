@@ -90,13 +90,22 @@ def test_on_real_images_left_running_until_told_to_stop(tmp_path: Path) -> None:
     count = len(list(real.glob("*.dcm")))
     source = ("--dicom", str(real)) if count else ("--instances", "5")
     try:
-        shown = demo(tmp_path, *source, "--keep")
-        assert (shown.returncode, shown.stderr) == (0, "")
-        assert summary(shown.stdout) == claims(count or 5)
-        left = shown.stdout.partition("Left running:")[2]
+        shown = demo(tmp_path, *source, "--keep", "--json")
+        assert shown.returncode == 0
+        assert summary(shown.stderr) == claims(count or 5)
+        told = json.loads(shown.stdout)
+        assert told["all_held"] is True
+        assert [("yes", check["claim"]) for check in told["checks"] if check["held"]] == claims(count or 5)
+        assert told["study"]["instances"] == (count or 5)
+        assert 0 < told["study"]["seconds"] < told["seconds"]
+        left = told["left_running"]
+        pids = left.pop("pids")
+        said = shown.stderr.partition("Left running:")[2]
+        assert [value for value in left.values() if value not in said] == []
         assert_usable(left, count or 5)
-        stop = re.search(r"stop with: (kill [0-9 ]+)$", left, re.MULTILINE)
+        stop = re.search(r"stop with: (kill [0-9 ]+)$", said, re.MULTILINE)
         assert stop is not None
+        assert stop[1].split()[1:] == [str(pid) for pid in pids]
         subprocess.run(["/bin/sh", "-c", stop[1]], check=True)
         wait_until(lambda: processes_with("TMPDIR", str(tmp_path)) == [], STOP_TIMEOUT_S)
     finally:
@@ -107,23 +116,28 @@ def test_on_real_images_left_running_until_told_to_stop(tmp_path: Path) -> None:
             shutil.rmtree(folder)
 
 
-def assert_usable(left: str, count: int) -> None:
+def assert_usable(left: dict[str, str], count: int) -> None:
     """What was left running is where it is said to be."""
-    for name in ("Hospital A", "Hospital B"):
-        found = re.search(rf"{name}: (\S+)  user and password in (\S+)$", left, re.MULTILINE)
-        assert found is not None
-        assert Path(found[2]).stat().st_mode & 0o777 == 0o600
-        (user,) = json.loads(Path(found[2]).read_text())["RegisteredUsers"].items()
-        statistics = httpx.get(f"{found[1]}statistics", auth=user, timeout=10.0).json()
-        assert statistics["CountInstances"] == count + (5 if name == "Hospital A" else 0)
-    rest = re.search(r"REST (http://\S+)$", left, re.MULTILINE)
-    tokens = re.search(r"REST tokens: (\S+)$", left, re.MULTILINE)
-    assert rest is not None
-    assert tokens is not None
-    assert Path(tokens[1]).stat().st_mode & 0o777 == 0o600
-    token = Path(tokens[1]).read_text().splitlines()[0].split()[2]
-    answer = httpx.get(f"{rest[1]}/api/v1/decisions", headers={"Authorization": f"Bearer {token}"}, timeout=10.0)
+    for hospital, expected_count in (("hospital_a", count + 5), ("hospital_b", count)):
+        password_file = Path(left[f"{hospital}_password_file"])
+        assert password_file.stat().st_mode & 0o777 == 0o600
+        (user,) = json.loads(password_file.read_text())["RegisteredUsers"].items()
+        statistics = httpx.get(f"{left[f'{hospital}_url']}statistics", auth=user, timeout=10.0).json()
+        assert statistics["CountInstances"] == expected_count
+    tokens = Path(left["tokens_file"])
+    assert tokens.stat().st_mode & 0o777 == 0o600
+    token = tokens.read_text().splitlines()[0].split()[2]
+    bearer = {"Authorization": f"Bearer {token}"}
+    answer = httpx.get(f"{left['gateway_rest_url']}/api/v1/decisions", headers=bearer, timeout=10.0)
     assert answer.status_code == 200
+    assert Path(left["gateway_log_file"]).is_file()
+    assert echoes(left["gateway_config_file"])
+
+
+def echoes(config_file: str) -> bool:
+    """Whether the gateway reaches Hospital B as it is registered now."""
+    echo = [sys.executable, "-m", "gateway", "echo", AE_B, "--config", config_file]
+    return subprocess.run(echo, env=environment(), capture_output=True, check=False).returncode == 0
 
 
 class Corrupter:
