@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway import config
-from gateway.config import DEFAULT_FILE, Settings
-from gateway.errors import ConfigError
+from gateway.config import DEFAULT_FILE
+from gateway.errors import ConfigError, InputError
 
 EXIT_INPUT: Final = 2  # what the user gave cannot be used; nothing was done
 
@@ -42,11 +42,11 @@ def init_command(
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(config.starter_toml())
     except FileExistsError:
-        raise _refused(f"{path} exists; choose another name, or overwrite it with --force") from None
+        raise InputError(f"{path} exists; choose another name, or overwrite it with --force") from None
     except FileNotFoundError:
-        raise _refused(f"{path}: the folder {path.parent} does not exist") from None
+        raise InputError(f"{path}: the folder {path.parent} does not exist") from None
     except OSError as error:
-        raise _refused(f"{path}: cannot be written: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     if json:
         _console().print_json(data={"written": str(path)}, ensure_ascii=False)
     else:
@@ -57,7 +57,7 @@ def init_command(
 def check_command(path: ConfigOption = DEFAULT_FILE, assignments: SetOption = None, json: JsonOption = False) -> None:
     """Read the settings as `serve` would; name every mistake with its place."""
     if not json:
-        load_or_exit(path, assignments)
+        config.load(path, parse_assignments(assignments))
         _say(f"{path}: valid")
         return
     problems: list[str] = []
@@ -73,10 +73,7 @@ def check_command(path: ConfigOption = DEFAULT_FILE, assignments: SetOption = No
 @config_app.command("show")
 def show_command(path: ConfigOption = DEFAULT_FILE, assignments: SetOption = None, json: JsonOption = False) -> None:
     """Every setting with its value and where the value comes from; passwords are masked."""
-    try:
-        settings = config.show(path, parse_assignments(assignments))
-    except ConfigError as error:
-        raise _refused(str(error)) from None
+    settings = config.show(path, parse_assignments(assignments))
     if json:
         _console().print_json(data=[asdict(setting) for setting in settings], ensure_ascii=False)
         return
@@ -84,18 +81,6 @@ def show_command(path: ConfigOption = DEFAULT_FILE, assignments: SetOption = Non
     for setting in settings:
         table.add_row(setting.key, Text(_shown(setting.value), overflow="fold"), Text(setting.origin))
     _console().print(table)
-
-
-def load_or_exit(path: Path, assignments: list[str] | None = None) -> Settings:
-    """The settings for a command, from its `--config` and `--set` options and the environment.
-
-    Raises:
-        typer.Exit: the settings are wrong; every mistake has been told on standard error.
-    """
-    try:
-        return config.load(path, parse_assignments(assignments))
-    except ConfigError as error:
-        raise _refused(str(error)) from None
 
 
 def parse_assignments(assignments: list[str] | None) -> dict[str, str]:
@@ -131,8 +116,3 @@ def _console() -> Console:
 
 def _say(line: str) -> None:
     _console().print(line, markup=False, soft_wrap=True)
-
-
-def _refused(problem: str) -> typer.Exit:
-    Console(stderr=True, highlight=False, emoji=False).print(problem, markup=False, soft_wrap=True)
-    return typer.Exit(EXIT_INPUT)

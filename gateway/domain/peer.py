@@ -61,7 +61,8 @@ class ApplicationEntity:
         return any((mapped or ip) in _network(network) for network in self.addresses)
 
     def __str__(self) -> str:
-        return f"{self.title}@{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # RFC 3986 §3.2.2, as commands take it
+        return f"{self.title}@{host}:{self.port}"
 
 
 def _is_host(text: str) -> bool:

@@ -46,6 +46,11 @@ def test_hosts_that_are_none(host: str) -> None:
         ApplicationEntity("PACS", HOSPITAL_A, host, 104)
 
 
+@pytest.mark.parametrize(("host", "text"), [("pacs", "PACS@pacs:104"), ("::1", "PACS@[::1]:104")])
+def test_it_is_written_as_commands_take_it(host: str, text: str) -> None:
+    assert str(ApplicationEntity("PACS", HOSPITAL_A, host, 104)) == text
+
+
 @pytest.mark.parametrize("port", [1, 104, 11112, 65535])
 def test_ports(port: int) -> None:
     assert ApplicationEntity("PACS", HOSPITAL_A, "host", port).port == port
