@@ -109,7 +109,7 @@ def ae_add(
     with node(config) as (_, database), database.write() as session:
         put_ae(session, ae)
     line = f"Registered {ae}; it may call from {', '.join(ae.addresses) or 'nowhere (give --address)'}."
-    done(json, line, title=ae.title, host=ae.host, port=ae.port, addresses=ae.addresses)
+    done(json, line, **_ae_fields(ae))
 
 
 @ae_app.command("remove")
@@ -126,18 +126,7 @@ def ae_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> No
     with node(config) as (_, database), database.read() as session:
         aes = list(read_network(session).application_entities.values())
     if json:
-        dump(
-            [
-                {
-                    "title": ae.title,
-                    "host": ae.host,
-                    "port": ae.port,
-                    "institution_oid": ae.institution_oid,
-                    "addresses": ae.addresses,
-                }
-                for ae in aes
-            ]
-        )
+        dump([_ae_fields(ae) for ae in aes])
     else:
         rows = [(ae.title, ae.host, ae.port, ae.institution_oid, ", ".join(ae.addresses)) for ae in aes]
         columns = ("Title", "Host", "Port", "Institution", "May call from")
@@ -167,7 +156,7 @@ def route_add(
     with node(config) as (_, database), database.write() as session:
         put_route(session, route)
     line = f"Route {name}: from {route.calling_ae_title or 'any'} to {route.destination_ae_title}."
-    done(json, line, name=name, destination_ae_title=route.destination_ae_title)
+    done(json, line, **_route_fields(route))
 
 
 @route_app.command("remove")
@@ -188,23 +177,32 @@ def route_list(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) ->
     with node(config) as (_, database), database.read() as session:
         routes = read_network(session).routes
     if json:
-        dump(
-            [
-                {
-                    "name": r.name,
-                    "calling_ae_title": r.calling_ae_title,
-                    "called_ae_title": r.called_ae_title,
-                    "destination_ae_title": r.destination_ae_title,
-                }
-                for r in routes
-            ]
-        )
+        dump([_route_fields(route) for route in routes])
     else:
         rows = [
             (r.name, r.calling_ae_title or "any", r.called_ae_title or "any", r.destination_ae_title) for r in routes
         ]
         columns = ("Name", "Calling AE title", "Called AE title", "Destination")
         show(columns, rows, empty="None yet. Add one with `gateway route add NAME --to TITLE`.")
+
+
+def _ae_fields(ae: ApplicationEntity) -> dict[str, object]:
+    return {
+        "title": ae.title,
+        "host": ae.host,
+        "port": ae.port,
+        "institution_oid": ae.institution_oid,
+        "addresses": ae.addresses,
+    }
+
+
+def _route_fields(route: Route) -> dict[str, object]:
+    return {
+        "name": route.name,
+        "calling_ae_title": route.calling_ae_title,
+        "called_ae_title": route.called_ae_title,
+        "destination_ae_title": route.destination_ae_title,
+    }
 
 
 def _is_address(host: str) -> bool:
