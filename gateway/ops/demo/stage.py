@@ -62,8 +62,9 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class LeftRunning:
-    """Where things are after the demo; `pids` are the processes to end."""
+    """Where things are after the demo; `pids` are the processes to end, then `folder` may be removed."""
 
+    folder: Path
     hospital_a_url: str
     hospital_a_password_file: Path
     hospital_b_url: str
@@ -168,6 +169,7 @@ def leave_running(stage: Stage, stack: ExitStack) -> LeftRunning:
         for (oid, role), token in stage.tokens.items():
             file.write(f"{oid} {role} {token}\n")
     left = LeftRunning(
+        folder=stage.folder,
         hospital_a_url=stage.orthanc_a.http_url,
         hospital_a_password_file=stage.orthanc_a.folder / "orthanc.json",
         hospital_b_url=stage.orthanc_b.http_url,
@@ -186,6 +188,7 @@ def leave_running(stage: Stage, stack: ExitStack) -> LeftRunning:
     say(f"   {HOSPITAL_B.name}: {left.hospital_b_url}  user and password in {left.hospital_b_password_file}")
     say(f"   gateway: DICOM {left.gateway_peer}, REST {left.gateway_rest_url}")
     say(f"   its settings: {left.gateway_config_file}, its log: {left.gateway_log_file}, REST tokens: {tokens}")
+    say(f"   everything, images included, is below {left.folder}: remove it when all have stopped")
     say(f"   stop with: kill {' '.join(map(str, left.pids))}")
     return left
 

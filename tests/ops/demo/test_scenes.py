@@ -108,6 +108,7 @@ def test_on_real_images_left_running_until_told_to_stop(tmp_path: Path) -> None:
         assert stop[1].split()[1:] == [str(pid) for pid in pids]
         subprocess.run(["/bin/sh", "-c", stop[1]], check=True)
         wait_until(lambda: processes_with("TMPDIR", str(tmp_path)) == [], STOP_TIMEOUT_S)
+        assert [str(path) for path in tmp_path.iterdir()] == [left["folder"]]
     finally:
         for pid in processes_with("TMPDIR", str(tmp_path)):
             with suppress(ProcessLookupError):
@@ -138,6 +139,17 @@ def echoes(config_file: str) -> bool:
     """Whether the gateway reaches Hospital B as it is registered now."""
     echo = [sys.executable, "-m", "gateway", "echo", AE_B, "--config", config_file]
     return subprocess.run(echo, env=environment(), capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_told_to_end_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "gateway", "demo", "--instances", "3"]
+    with subprocess.Popen(command, env=environment(TMPDIR=str(tmp_path)), stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: list(tmp_path.glob("*/gateway*")), STOP_TIMEOUT_S)  # an Orthanc is being started
+        process.send_signal(number)
+        assert process.wait(STOP_TIMEOUT_S) == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    assert processes_with("TMPDIR", str(tmp_path)) == []
 
 
 class Corrupter:
