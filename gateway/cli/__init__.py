@@ -67,3 +67,13 @@ def main() -> None:
         fail(str(error), ExitCode.USAGE)
     except GatewayError as error:
         fail(str(error), ExitCode.FAILED)
+    except OSError as error:  # of files that others may spoil, errors of ours tell; what is left is mostly a full disk
+        _give_up_output()
+        fail(f"{error.filename or 'standard output'}: {error.strerror}", ExitCode.FAILED)
+
+
+def _give_up_output() -> None:
+    """What is still to be printed goes nowhere: standard output may be what failed, and would again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

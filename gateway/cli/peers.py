@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +25,7 @@ from gateway.cli.common import (
 )
 from gateway.config import Settings, load
 from gateway.domain.peer import ApplicationEntity, ae_title
-from gateway.errors import InputError, NotFound
+from gateway.errors import InputError, NotFound, PeerSystemError, RemoteProtocolError
 from gateway.net.dial import DialSettings
 from gateway.ops.send import SendResult, dicom_files, echo, send_files
 from gateway.store.network import read_network
@@ -48,7 +50,8 @@ def echo_command(
 ) -> None:
     """Ask a peer whether it is there (C-ECHO)."""
     ae, settings = _peer(peer, aet, config)
-    seconds = echo(ae, settings)
+    with _speaking_with(ae):
+        seconds = echo(ae, settings)
     done(json, f"{ae} answered in {seconds * 1000:.1f} ms.", peer=str(ae), seconds=round(seconds, 6))
 
 
@@ -63,7 +66,7 @@ def send_command(
     files = dicom_files(paths)
     ae, settings = _peer(peer, aet, config)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, disable=json) as progress:
+    with _speaking_with(ae), Progress(*columns, disable=json) as progress:
         task = progress.add_task(f"to {ae}", total=sum(file.data_bytes for file in files))
         results = send_files(ae, files, settings, lambda result: progress.advance(task, result.file.data_bytes))
     delivered = [result for result in results if result.delivered]
@@ -85,6 +88,19 @@ def send_command(
         for detail in dict.fromkeys(result.detail for result in results if not result.delivered):
             tell(f"  {detail}")
     raise typer.Exit(_exit_code(results))
+
+
+@contextmanager
+def _speaking_with(ae: ApplicationEntity) -> Iterator[None]:
+    """A peer that breaks a rule is named; the rule alone would not tell which it was.
+
+    Raises:
+        PeerSystemError: it did.
+    """
+    try:
+        yield
+    except RemoteProtocolError as error:
+        raise PeerSystemError(f"{ae} does not speak DICOM as it should: {error}; check host and port") from error
 
 
 def _exit_code(results: list[SendResult]) -> ExitCode:

@@ -241,6 +241,14 @@ class TestText:
         assert gone.returncode == ExitCode.FAILED
         assert "Traceback" not in gone.stderr
 
+    @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+    def test_a_full_disk_behind_standard_output(self, folder: Path, registered: Typist, form: tuple[str, ...]) -> None:
+        """As with `gateway ae list > FILE`."""
+        with open("/dev/full", "wb") as full:
+            outcome = shell("ae", "list", *form, cwd=folder, stdout=full.fileno())
+        assert outcome.returncode == ExitCode.FAILED
+        assert outcome.stderr == "standard output: No space left on device\n"
+
 
 def test_what_it_writes_is_for_its_own_user_alone(typed: Typist, folder: Path) -> None:
     (folder / "gateway.toml").unlink()

@@ -9,6 +9,7 @@ import pytest
 from gateway.cli.common import ExitCode
 from gateway.ops.counterparts import StoreScp
 from tests.cli.typed import HOSPITAL_A, Typist
+from tests.ops.answering import answering
 from tests.ops.files import CT_SMALL, part10, part10_ct
 from tests.scp.raw import LOOPBACK, new_uid
 from tests.scp.sink import Sink, running_sink
@@ -96,6 +97,14 @@ class TestEcho:
             outcome = typed("echo", f"PACS@{LOOPBACK}:{port}", *typed_settings)
         assert outcome.code == ExitCode.UNREACHABLE
         assert f"PACS@{LOOPBACK}:{port}" in outcome.told
+
+    @pytest.mark.parametrize("verb", ["echo", "send"])
+    def test_one_that_speaks_something_else(self, typed: Typist, folder: Path, verb: str) -> None:
+        part10_ct(folder / "1.dcm", "P1")
+        with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as peer:
+            outcome = typed(verb, str(peer), *(["1.dcm"] if verb == "send" else []), "--json")
+        assert outcome.code == ExitCode.FAILED
+        assert outcome.told.startswith(f"{peer} does not speak DICOM as it should: ")
 
     def test_a_title_that_is_not_registered(self, registered: Typist) -> None:
         outcome = registered("echo", "NOBODY")

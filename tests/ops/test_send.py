@@ -22,6 +22,7 @@ from gateway.errors import (
 from gateway.net.dial import DialSettings
 from gateway.ops.part10 import read_part10
 from gateway.ops.send import SendResult, dicom_files, echo, send_files
+from tests.ops.answering import answering
 from tests.ops.files import File, part10, part10_ct
 from tests.scp.raw import CT, EXPLICIT, LOOPBACK, VERIFICATION, data_set, new_uid
 from tests.scp.sink import Sink, running_sink
@@ -65,24 +66,6 @@ def scp(*contexts: tuple[str, str], **handlers: Callable[[evt.Event], object]) -
         yield ApplicationEntity("SCP", "", LOOPBACK, server.socket.getsockname()[1])
     finally:
         server.shutdown()
-
-
-@contextmanager
-def answering(*answers: bytes) -> Iterator[ApplicationEntity]:
-    """A port whose owner answers whatever it gets first with each of these, then closes."""
-    with socket.create_server((LOOPBACK, 0)) as listener:
-
-        def serve() -> None:
-            sock, _ = listener.accept()
-            with sock:
-                for answer in answers:
-                    sock.recv(65_536)
-                    sock.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield ApplicationEntity("RAW", "", LOOPBACK, listener.getsockname()[1])
-        thread.join()
 
 
 class TestEcho:
