@@ -65,9 +65,17 @@ class Writer:
         """Whether nothing is taken any more."""
         return self._stopping
 
-    def post(self, operation: Callable[[Session], ResultT]) -> Future[ResultT]:
-        """Queue an operation; waits while the database is far behind. The future is done after the commit."""
+    def post(
+        self, operation: Callable[[Session], ResultT], then: Callable[[Future[ResultT]], None] | None = None
+    ) -> Future[ResultT]:
+        """Queue an operation; waits while the database is far behind. The future is done after the commit.
+
+        `then` is called with it on the writer's thread, or on the caller's if the writer takes nothing any more. (Added
+        to the future afterwards, it would run on the caller's thread whenever the writer was quicker.)
+        """
         future: Future[ResultT] = Future()
+        if then is not None:
+            future.add_done_callback(then)
         ours = threading.current_thread() is self._thread  # which must not wait for itself
         with self._changed:
             while len(self._waiting) >= BACKLOG_COUNT and not ours and not self._stopping:
@@ -187,7 +195,7 @@ class Combiner(Generic[ItemT, ResultT]):
             self._post()
 
     def _post(self) -> None:
-        self._writer.post(self._run).add_done_callback(self._committed)
+        self._writer.post(self._run, self._committed)
 
     def _run(self, session: Session) -> Sequence[ResultT]:
         """Leaves the items where they are until the commit: the writer may have to run this again."""
@@ -224,8 +232,8 @@ class Combiner(Generic[ItemT, ResultT]):
         with self._changed:
             items = [self._pending.popleft() for _ in range(count)]
             self._suspect_count = max(0, self._suspect_count - count)
-            self._posted = bool(self._pending)
+            post = self._posted = bool(self._pending)
             self._changed.notify_all()
-        if self._posted:
+        if post:  # not `_posted`, which by now may speak of what another thread has added, and posted, since
             self._post()
         return items

@@ -3,8 +3,10 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, insert, select
@@ -367,6 +369,69 @@ def test_item_added_after_the_stop_is_reported(sqlite: Database) -> None:
     combiner.add("later")
 
     assert ledger.results == [("late", "StoreUnavailable"), ("later", "StoreUnavailable")]
+
+
+class Taken(threading.Condition):
+    """A Combiner's condition; does something each time when items have just been taken and the lock is free."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__()
+        self._then = then
+        self._taken = False
+
+    def notify_all(self) -> None:
+        self._taken = True
+        super().notify_all()
+
+    def __exit__(self, *error: Any) -> None:
+        taken, self._taken = self._taken, False
+        super().__exit__(*error)
+        if taken:
+            self._then()
+
+
+def test_item_added_just_when_the_last_one_was_taken_is_written_once(writer: Writer) -> None:
+    """Posted by the thread that adds and by the one that takes, it was written twice, and the next one never."""
+    ledger = Ledger()
+    written: list[str] = []
+    combiner: Combiner[str, str]
+
+    def write(_: Session, items: Sequence[str]) -> list[str]:
+        written.extend(items)
+        return [f"<{item}>" for item in items]
+
+    def add_from_another_thread() -> None:
+        if more:
+            thread = threading.Thread(target=combiner.add, args=(more.pop(0),))
+            thread.start()
+            thread.join(30)
+
+    more = ["2", "3", "4"]
+    combiner = Combiner(writer, write, ledger.done)
+    combiner._changed = Taken(add_from_another_thread)
+    combiner.add("1")
+    wait_until(lambda: len(ledger.results) >= 4)
+
+    assert written == ["1", "2", "3", "4"]
+    assert ledger.results == [("1", "<1>"), ("2", "<2>"), ("3", "<3>"), ("4", "<4>")]
+
+
+def test_done_is_called_on_the_writers_thread_even_if_the_writer_is_quicker(sqlite: Database) -> None:
+    class Quick(Writer):
+        def post(self, *args: Any) -> Future[Any]:
+            future = super().post(*args)
+            future.result(30)
+            return future
+
+    threads: list[str] = []
+    writer = Quick(sqlite)
+    writer.start()
+    combiner = Combiner(writer, lambda _, items: items, lambda *_: threads.append(threading.current_thread().name))
+    combiner.add("1")
+    wait_until(lambda: len(threads) == 1)
+    writer.stop()
+
+    assert threads == ["writer"]
 
 
 def test_full_backlog_of_items_makes_callers_wait(writer: Writer, sqlite: Database) -> None:
