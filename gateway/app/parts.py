@@ -101,7 +101,7 @@ def documents_of(  # noqa: PLR0917  # the parts of a node, in the order in which
         database=database,
         writer=writer,
         planner=planner,
-        blobs=BlobStore(settings.blob_dir),
+        blobs=BlobStore(settings.blob_dir, settings.spool.free_space_floor_bytes),
         clock=clock,
         limit_bytes=settings.documents.limit_bytes,
         metrics=metrics,

@@ -140,7 +140,10 @@ class SpoolSettings(Section):
     """Instances between arrival and delivery."""
 
     free_space_floor_bytes: int = _number(
-        2 * GIB, 16 * MIB, 1024 * GIB, "Free space, in bytes, below which new instances are refused (0xA700)."
+        2 * GIB,
+        16 * MIB,
+        1024 * GIB,
+        "Free space, in bytes, below which new instances (0xA700) and documents are refused.",
     )
     retention_s: float = _number(
         1.0 * HOUR_S, 0, 30 * DAY_S, "Seconds a data set is kept after its last delivery succeeded."

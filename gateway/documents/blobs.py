@@ -23,13 +23,14 @@ _PART = "part"
 class BlobStore:
     """The directory of contents. Safe to use from any thread and process."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open the store, creating it if need be.
+    def __init__(self, directory: Path, free_space_floor_bytes: int = 0) -> None:
+        """Open the store, creating it if need be. Nothing is written that would leave less free space than the floor.
 
         Raises:
             StoreUnavailable: the directory cannot be used.
         """
         self._directory = directory
+        self._floor_bytes = free_space_floor_bytes
         self._parts = directory / _PART
         try:
             self._parts.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,6 +67,14 @@ class BlobStore:
             return BlobReader(os.open(self._path(sha256), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
         except OSError as error:
             raise StoreUnavailable(f"the content of a document cannot be read: {error.strerror}") from error
+
+    def _check_space(self, fd: int, count: int) -> None:
+        """Documents must not take the space in which a withdrawal is registered."""
+        volume = os.fstatvfs(fd)
+        if volume.f_bavail * volume.f_frsize - count < self._floor_bytes:
+            raise StoreUnavailable(
+                "free space for documents is below its floor; make room or lower spool.free_space_floor_bytes"
+            )
 
     def _path(self, sha256: str) -> Path:
         if not _SHA256.fullmatch(sha256):
@@ -106,8 +115,9 @@ class BlobWriter:
         """Append.
 
         Raises:
-            StoreUnavailable: the disk refuses; nothing of the content will be kept.
+            StoreUnavailable: the disk is full or below the floor; nothing of the content will be kept.
         """
+        self._store._check_space(self._open_fd, len(data))  # one class in two halves
         self._digest.update(data)
         view = memoryview(data)
         try:
@@ -135,7 +145,7 @@ class BlobWriter:
         sha256 = self.sha256
         try:
             os.fdatasync(self._open_fd)
-            self._store._keep(self._path, sha256)  # one class in two halves
+            self._store._keep(self._path, sha256)
         except OSError as error:
             raise _refused(error) from error
         finally:

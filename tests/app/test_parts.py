@@ -179,6 +179,15 @@ class TestDocumentsBesideANode:
             assert connection.getresponse().read() == PDF
 
 
+def test_documents_leave_the_free_space_that_the_node_keeps(settings: Settings) -> None:
+    spool = settings.spool.model_copy(update={"free_space_floor_bytes": 1 << 62})
+    with open_documents(settings.model_copy(update={"spool": spool})) as documents:
+        content = documents.blobs.writer()
+        with pytest.raises(StoreUnavailable, match="below its floor"):
+            content.write(PDF)
+        content.abandon()
+
+
 def test_documents_without_a_node_leave_no_thread_behind(settings: Settings) -> None:
     before = set(threading.enumerate())
     with open_documents(settings) as documents:

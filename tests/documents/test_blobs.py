@@ -149,6 +149,16 @@ def test_a_symbolic_link_is_not_followed(store: BlobStore, tmp_path: Path) -> No
         store.open("a" * 64)
 
 
+def test_free_space_below_the_floor(tmp_path: Path) -> None:
+    """Documents leave the space in which a withdrawal has to be registered."""
+    volume = os.statvfs(tmp_path)
+    writer = BlobStore(tmp_path / "blobs", volume.f_blocks * volume.f_frsize).writer()
+    with pytest.raises(StoreUnavailable, match="below its floor; make room"):
+        writer.write(b"content")
+    writer.abandon()
+    assert files(tmp_path / "blobs") == []
+
+
 def test_a_disk_that_refuses(store: BlobStore, tmp_path: Path) -> None:
     """A limit on the size of files stands in for a full disk: the write fails part of the way."""
     writer = store.writer()
