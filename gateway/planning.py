@@ -65,6 +65,10 @@ class _Question:
     purpose: Purpose = Purpose.TREATMENT
 
 
+_PlanKey = tuple[str, PatientKey, str, ApplicationEntity, str]
+"""Study, patient, SOP class, source and called AE title: what a plan depends on besides the epoch."""
+
+
 class Planner:
     """Plans arrivals and decides releases. Safe to call from any thread."""
 
@@ -73,6 +77,7 @@ class Planner:
         self._clock = clock
         self._lock = threading.Lock()
         self._remembered: dict[_Question, Decision] = {}
+        self._plans: dict[_PlanKey, Plan] = {}
         self._remembered_epoch = -1
 
     def plan(self, head: InstanceHead, source: ApplicationEntity, called_ae_title: str) -> Plan:
@@ -82,12 +87,23 @@ class Planner:
             DecisionUnavailable: participation or consent cannot be read.
         """
         view = self._authority.view()
+        epoch = view.network.epoch
+        key = (head.study_instance_uid, head.patient, head.sop_class_uid, source, called_ae_title)
+        with self._lock:
+            if self._remembered_epoch == epoch and (known := self._plans.get(key)):
+                return known
         destinations = []
         for route in matching_routes(view.network.routes, source.title, called_ae_title):
             subject = Subject(head.study_instance_uid, head.patient, source.institution_oid, head.content)
             decision = self._decide_delivery(view, subject, route.destination_ae_title)
             destinations.append(PlannedDestination(route.destination_ae_title, route.name, decision))
-        return Plan(tuple(destinations))
+        plan = Plan(tuple(destinations))
+        with self._lock:
+            if len(self._plans) >= REMEMBERED_DECISIONS_COUNT:
+                self._plans.clear()
+            if self._remembered_epoch == epoch:
+                self._plans[key] = plan
+        return plan
 
     def decide_delivery(self, subject: Subject, destination_ae_title: str) -> Decision:
         """The decision on an instance that is about to leave; asked again for every delivery.
@@ -142,5 +158,6 @@ class Planner:
                 return decision
             if self._remembered_epoch < decision.consent_epoch or len(self._remembered) >= REMEMBERED_DECISIONS_COUNT:
                 self._remembered.clear()
+                self._plans.clear()
                 self._remembered_epoch = decision.consent_epoch
             return self._remembered.setdefault(question, decision)

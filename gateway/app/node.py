@@ -18,6 +18,7 @@ from gateway.store.authority import StoredAuthority
 from gateway.store.spool import Spool
 from gateway.store.writer import Writer
 from gateway.transfer.arrivals import Arrivals, recover
+from gateway.transfer.cut_through import CutThrough
 from gateway.transfer.deliver import ActiveSends, Deliverer
 from gateway.transfer.delivery import DeliveryService
 from gateway.transfer.pool import PoolSettings
@@ -49,6 +50,7 @@ class Gateway:
         self._writer = Writer(self._database)
         self._authority = StoredAuthority(self._database, settings.consent.refresh_s, settings.consent.stale_after_s)
         planner = Planner(self._authority, clock)
+        self._cut_through = CutThrough()
         self._delivery = self._delivery_service(planner, clock)
         self._authority.on_change(self._delivery.enforce)
         self._server = self._association_server(planner, clock)
@@ -127,7 +129,9 @@ class Gateway:
             writer=self._writer,
             spool=self._spool,
             authority=self._authority,
-            deliverer=Deliverer(planner, self._spool, retries, ActiveSends(), clock),
+            deliverer=Deliverer(
+                planner, self._spool, retries, ActiveSends(), self._cut_through, self._metrics.stages, clock
+            ),
             settings=PoolSettings(
                 association_count=delivery.associations,
                 linger_s=delivery.linger_s,
@@ -145,7 +149,7 @@ class Gateway:
         store = Store(
             planner=planner,
             spool=self._spool,
-            arrivals=Arrivals(self._spool, self._writer, self._delivery.notify),
+            arrivals=Arrivals(self._spool, self._database, self._writer, self._delivery, self._cut_through),
             metrics=self._metrics,
             clock=clock,
             instance_limit_bytes=self._settings.spool.instance_limit_bytes,

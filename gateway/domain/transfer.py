@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from gateway.domain.decision import Decision, Outcome, Reason
 from gateway.domain.instance import InstanceHead
@@ -102,11 +103,21 @@ class DeliveryState(StrEnum):
     BLOCKED_BY_CONSENT = "BLOCKED_BY_CONSENT"
 
 
+class DeliveryId(NamedTuple):
+    """A record goes to a destination once."""
+
+    record_id: str
+    destination_ae_title: str
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One instance on its way to one destination."""
+    """One instance on its way to one destination.
 
-    id: int
+    One that `is_arriving` leaves while it still comes in: its length and digest are not known yet, nor is it in the
+    ledger.
+    """
+
     record_id: str
     destination_ae_title: str
     decision_id: str
@@ -116,25 +127,54 @@ class Delivery:
     transfer_syntax_uid: str
     patient: PatientKey
     source_oid: str
-    data_bytes: int
-    sha256: str
-    attempts: int
+    calling_ae_title: str
+    due_at: datetime
+    data_bytes: int = 0
+    sha256: str = ""
+    attempts: int = 0
+    is_arriving: bool = False
+
+    @property
+    def id(self) -> DeliveryId:
+        return DeliveryId(self.record_id, self.destination_ae_title)
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
     """How one attempt ended. `due_at` is set when it is to be tried again.
 
-    `attempts` counts those made so far. `status` is the DIMSE status the peer answered
-    with; `sent_sha256` the digest of the bytes that left in full.
+    `attempts` counts those made so far. `status` is the DIMSE status the peer answered with; `sent_bytes` and
+    `sent_sha256` are length and digest of what left in full.
     """
 
-    delivery_id: int
+    delivery_id: DeliveryId
     state: DeliveryState
     finished_at: datetime
     attempts: int
     status: int | None = None
     detail: str = ""
+    sent_bytes: int = 0
     sent_sha256: str | None = None
     due_at: datetime | None = None
     decision: Decision | None = None
+
+
+def delivery_of(record: SpoolRecord, planned: PlannedDestination, *, is_arriving: bool = False) -> Delivery:
+    """The first delivery of a record to a destination of its plan."""
+    head = record.head
+    return Delivery(
+        record_id=record.record_id,
+        destination_ae_title=planned.ae_title,
+        decision_id=planned.decision.id,
+        sop_class_uid=head.sop_class_uid,
+        sop_instance_uid=head.sop_instance_uid,
+        study_instance_uid=head.study_instance_uid,
+        transfer_syntax_uid=head.transfer_syntax_uid,
+        patient=head.patient,
+        source_oid=head.patient.issuer_oid,
+        calling_ae_title=record.arrival.calling_ae_title,
+        due_at=record.received_at,
+        data_bytes=record.data_bytes,
+        sha256=record.sha256,
+        is_arriving=is_arriving,
+    )

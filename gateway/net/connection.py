@@ -11,6 +11,8 @@ for ours.
 
 import contextlib
 import math
+import os
+import select
 import socket
 import struct
 import threading
@@ -34,11 +36,15 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 UNSENT_LIMIT_BYTES = 128 * 1024
 """TCP_NOTSENT_LOWAT: what the kernel may hold unsent. Small, so that a withdrawal stops nearly everything."""
 
-LOOK_UP_S = 0.25
-"""How often a wait for input looks up whether it has been ended from outside; a few microseconds each time."""
+READ_S = 0.01
+"""How long a read waits by itself. What takes longer waits in `poll`, which `wake` can end. So long, too, is waited in
+vain for a data set to be as long as the one before it."""
 
 PARTING_S = 0.5
 """How long a peer has to read our last word and close: a round trip, and a busy machine at the other end."""
+
+GATHERED_COUNT = 1024
+"""Buffers in one gather write at most (IOV_MAX)."""
 
 SCRATCH_BYTES = 16 * 1024
 """Buffer for input that nobody wants any more."""
@@ -70,6 +76,7 @@ class Connection:
         self._close_lock = threading.Lock()
         self._closed = False
         self._woken = False
+        self._alarm_fd = -1  # made by the first long wait: most associations never have one
         try:
             tune(sock)
         except ConnectionLost:
@@ -85,6 +92,8 @@ class Connection:
             AssociationAborted: the peer sent A-ABORT.
             RemoteProtocolError: the peer broke the protocol; `refuse` tells it so.
         """
+        if self.association.likely_bytes:
+            self._receive(deadline)
         while (event := self.association.next_event()) is None:
             self._receive(deadline)
         match event:
@@ -102,16 +111,18 @@ class Connection:
             DeadlineExceeded: the peer did not take them in time.
             ConnectionLost: the connection broke.
         """
-        pending = [memoryview(buffer) for buffer in buffers]
-        while pending:
+        unsent_bytes = sum(map(len, buffers))
+        while unsent_bytes:
             self._limit_send(deadline)
             try:
-                sent = self._sock.sendmsg(pending)
+                sent = self._sock.sendmsg(buffers if len(buffers) <= GATHERED_COUNT else buffers[:GATHERED_COUNT])
             except BlockingIOError as error:
                 raise DeadlineExceeded(f"{self.peer} does not take data") from error
             except OSError as error:
                 raise ConnectionLost(f"the connection to {self.peer} broke while sending: {error.strerror}") from error
-            pending = _without(pending, sent)
+            unsent_bytes -= sent
+            if unsent_bytes:
+                buffers = _without(buffers, sent)
 
     def refuse(self, error: RemoteProtocolError, deadline: Deadline) -> None:
         """Answer a broken rule with A-ABORT, then part."""
@@ -141,6 +152,9 @@ class Connection:
             if not self._closed:
                 self._closed = True
                 self._sock.close()
+                if self._alarm_fd >= 0:
+                    os.close(self._alarm_fd)
+                    self._alarm_fd = -1
 
     def reset(self) -> None:
         """From any thread: drop the connection at once, discarding what the kernel has not sent yet."""
@@ -151,11 +165,14 @@ class Connection:
                     self._sock.shutdown(socket.SHUT_RDWR)
 
     def wake(self) -> None:
-        """From any thread: wherever the owner waits for an event, it gets DeadlineExceeded, within `LOOK_UP_S`.
+        """From any thread: wherever the owner waits for an event, it gets DeadlineExceeded, within `READ_S`.
 
         It can still send.
         """
-        self._woken = True
+        with self._close_lock:
+            self._woken = True
+            if self._alarm_fd >= 0:
+                os.eventfd_write(self._alarm_fd, 1)
 
     def _leave_with(self, last_word: bytes, deadline: Deadline) -> None:
         if last_word:
@@ -165,13 +182,29 @@ class Connection:
         self.close()
 
     def _receive(self, deadline: Deadline) -> None:
-        count = None
-        while count is None:
+        while True:
             if self._woken:
                 raise DeadlineExceeded(f"the wait for {self.peer} was ended")
-            count = self._read_soon(self.association.receive_buffer(), deadline)
+            likely_bytes = self.association.likely_bytes
+            count = self._read_soon(self.association.receive_buffer(), deadline, likely_bytes)
+            if count is not None:
+                break
+            self._wait_for_input(deadline)
         self.received_bytes += count
         self.association.received(count)
+
+    def _wait_for_input(self, deadline: Deadline) -> None:
+        """Return when something came, the connection ended, the deadline passed, or somebody called `wake`."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(self._alarm(), select.POLLIN)
+        poll.poll(max(0.0, deadline.remaining_s) * 1000)
+
+    def _alarm(self) -> int:
+        with self._close_lock:
+            if self._alarm_fd < 0:
+                self._alarm_fd = os.eventfd(int(self._woken), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            return self._alarm_fd
 
     def _read(self, buffer: bytearray, deadline: Deadline) -> int:
         """Bytes read into the buffer; 0 at the end of the connection."""
@@ -179,11 +212,17 @@ class Connection:
             pass
         return count
 
-    def _read_soon(self, buffer: bytearray | memoryview, deadline: Deadline) -> int | None:
-        """Bytes read into the buffer, 0 at the end of the connection; None when nothing came within `LOOK_UP_S`."""
+    def _read_soon(self, buffer: bytearray | memoryview, deadline: Deadline, likely_bytes: int = 0) -> int | None:
+        """Bytes read into the buffer, 0 at the end of the connection; None when nothing came within `READ_S`.
+
+        With `likely_bytes` it returns when that much has come, or the buffer is full, or at the end of `READ_S`.
+        """
         self._limit_receive(deadline)
         try:
-            count = self._sock.recv_into(buffer)
+            if likely_bytes > 0:
+                count = self._sock.recv_into(buffer, min(likely_bytes, len(buffer)), socket.MSG_WAITALL)
+            else:
+                count = self._sock.recv_into(buffer)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             return count
         except BlockingIOError:
@@ -192,7 +231,7 @@ class Connection:
             raise ConnectionLost(f"the connection to {self.peer} broke: {error.strerror}") from error
 
     def _limit_receive(self, deadline: Deadline) -> None:
-        timeout_s = self._waiting_time(deadline, self._receive_timeout_s, "sent nothing in the time it had", LOOK_UP_S)
+        timeout_s = self._waiting_time(deadline, self._receive_timeout_s, "sent nothing in the time it had", READ_S)
         if timeout_s != self._receive_timeout_s:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
             self._receive_timeout_s = timeout_s
@@ -234,11 +273,11 @@ def tune(sock: socket.socket) -> None:
         raise ConnectionLost(f"the connection is gone: {error.strerror}") from error
 
 
-def _without(buffers: list[memoryview], sent: int) -> list[memoryview]:
+def _without(buffers: Sequence[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
     """What is left of the buffers after the first `sent` bytes."""
     for index, buffer in enumerate(buffers):
         if sent < len(buffer):
-            return [buffer[sent:], *buffers[index + 1 :]]
+            return [memoryview(buffer)[sent:], *buffers[index + 1 :]]
         sent -= len(buffer)
     return []
 

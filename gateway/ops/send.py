@@ -13,7 +13,7 @@ from gateway.net.deadline import Deadline
 from gateway.net.dial import CONTEXT_LIMIT_COUNT, DialSettings, Proposal, dial, release
 from gateway.ops.part10 import Part10File, read_part10
 from gateway.transfer.retry import is_delivered
-from gateway.transfer.send import Outgoing, Sender
+from gateway.transfer.send import Extent, Outgoing, Sender
 from gateway.wire import uids
 from gateway.wire.command import CEchoRQ, CEchoRSP
 from gateway.wire.events import CommandReceived
@@ -135,14 +135,12 @@ def _send_file(sender: Sender, file: Part10File) -> SendResult:
     except OSError as error:
         return SendResult(file, None, f"not sent: the file cannot be read: {error.strerror}")
     try:
-        source = _FileSource(fd, file.data_offset)
+        source = _FileSource(fd, file.data_offset, file.data_bytes)
         sent = sender.send(
             Outgoing(
                 file.sop_class_uid,
                 file.sop_instance_uid,
                 file.transfer_syntax_uid,
-                file.data_bytes,
-                None,
                 source,
             )
         )
@@ -157,17 +155,21 @@ class _FileSource:
 
     fd: int
     data_offset: int
+    data_bytes: int
 
-    def read_into(self, slots: Sequence[memoryview], offset: int) -> int:
-        """Fill the slots.
+    def beyond(self, offset: int) -> Extent:
+        return Extent(self.data_bytes, is_whole=True)
+
+    def read_into(self, buffer: memoryview, count: int, offset: int) -> int:
+        """Read what is asked for, or less.
 
         Raises:
             SpoolCorrupt: the disk does not give the bytes back, or somebody cut the file short.
         """
         try:
-            count = os.preadv(self.fd, slots, self.data_offset + offset)
+            got = os.preadv(self.fd, [buffer[:count]], self.data_offset + offset)
         except OSError as error:
             raise SpoolCorrupt(f"the file cannot be read to its end: {error.strerror}") from error
-        if not count:
+        if not got:
             raise SpoolCorrupt("the file was cut short while it was being sent")
-        return count
+        return got

@@ -22,7 +22,7 @@ from gateway.errors import (
     RemoteProtocolError,
     StoreError,
 )
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, Stage
 from gateway.net.connection import Connection
 from gateway.net.deadline import Deadline, Pace
 from gateway.planning import Authority
@@ -80,6 +80,7 @@ class AssociationServer:
 
     def __call__(self, sock: socket, address: str, established: Callable[[], None]) -> None:
         """Serve one connection to its end."""
+        began_at = monotonic()
         logger = log.get(__name__).bind(address=address)
         limits = Limits(maximum_length=self.settings.maximum_length_bytes)
         try:
@@ -94,7 +95,7 @@ class AssociationServer:
                 self._log_rejection(logger, request, admitted)
                 self._reject(connection, admitted)
             else:
-                self._serve(connection, request, admitted, established)
+                self._serve(connection, request, admitted, established, began_at)
 
     def drain(self) -> None:
         """Take no more messages: idle associations end now, busy ones after the message under way."""
@@ -127,7 +128,12 @@ class AssociationServer:
                 raise LocalProtocolError(f"{type(event).__name__} before A-ASSOCIATE-RQ")
 
     def _serve(
-        self, connection: Connection, request: AssociateRQ, peer: ApplicationEntity, established: Callable[[], None]
+        self,
+        connection: Connection,
+        request: AssociateRQ,
+        peer: ApplicationEntity,
+        established: Callable[[], None],
+        began_at: float,
     ) -> None:
         address = connection.peer
         logger = log.get(__name__).bind(ae_title=peer.title, address=address)
@@ -142,6 +148,7 @@ class AssociationServer:
             with _ended_in_order(connection, logger):
                 deadline = Deadline.after(self.settings.associate_timeout_s)
                 connection.send([connection.association.accept(self._acceptance(request))], deadline)
+                self.metrics.stages.add(Stage.ACCEPT, monotonic() - began_at)
                 association.run()
         finally:
             self.leave(association)
@@ -243,7 +250,7 @@ class _InboundAssociation:
         self.peer = peer
         self._server = server
         self._settings = server.settings
-        self._arrival = arrival
+        self._store = server.store.on(peer, arrival)
         self._lock = threading.Lock()
         self._idle = False
         self._draining = False
@@ -298,9 +305,7 @@ class _InboundAssociation:
             case CStoreRQ(affected_sop_class_uid=uid) if (
                 uid == context.abstract_syntax and self._server.sop_classes.is_storage(uid)
             ):
-                response: Command = self._server.store.store(
-                    command, context.transfer_syntax, self.peer, self._arrival, data
-                )
+                response: Command = self._store.store(command, context.transfer_syntax, data)
             case CEchoRQ() if context.abstract_syntax == uids.VERIFICATION:
                 response = echo(command)
             case CCancelRQ():

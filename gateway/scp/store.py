@@ -16,17 +16,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
+from time import perf_counter
 
 from gateway import log
 from gateway.domain.instance import InstanceHead
 from gateway.domain.peer import ApplicationEntity
 from gateway.domain.transfer import Arrival, Plan, SpoolRecord
 from gateway.errors import LimitExceeded, MalformedDataSet, SpoolFull, StoreError
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, Stage
 from gateway.planning import Planner
 from gateway.store.spool import Spool, SpoolWriter
 from gateway.transfer.arrivals import Arrivals
-from gateway.transfer.head import UNTIL, WANTED, instance_head
+from gateway.transfer.cut_through import CUT_THROUGH_BYTES
+from gateway.transfer.head import UNTIL, WANTED, HeadReader
 from gateway.wire.command import ERROR_COMMENT_LIMIT, CStoreRQ, CStoreRSP
 from gateway.wire.head import HEAD_LIMIT_BYTES, HeadWalker
 from gateway.wire.status import (
@@ -37,7 +39,7 @@ from gateway.wire.status import (
     SUCCESS,
 )
 
-Fragments = Sequence[memoryview]
+Fragments = Sequence[memoryview | bytearray]
 
 
 class Result(StrEnum):
@@ -89,23 +91,34 @@ class Store:
     clock: Callable[[], datetime]
     instance_limit_bytes: int
 
-    def store(
-        self,
-        request: CStoreRQ,
-        transfer_syntax_uid: str,
-        source: ApplicationEntity,
-        arrival: Arrival,
-        data: Iterator[Fragments],
-    ) -> CStoreRSP:
+    def on(self, source: ApplicationEntity, arrival: Arrival) -> "AssociationStore":
+        """The service for one association."""
+        return AssociationStore(self, source, arrival)
+
+
+class AssociationStore:
+    """The storage service on one association. Owned by its thread."""
+
+    def __init__(self, store: Store, source: ApplicationEntity, arrival: Arrival) -> None:
+        self._store = store
+        self._source = source
+        self._arrival = arrival
+        self._heads = HeadReader(arrival.institution_oid)
+        metrics = store.metrics
+        self._stages = metrics.stages
+        self._received_bytes = metrics.received_bytes.labels(source.title)
+        self._received = {result: metrics.instances_received.labels(source.title, result) for result in Result}
+
+    def store(self, request: CStoreRQ, transfer_syntax_uid: str, data: Iterator[Fragments]) -> CStoreRSP:
         """Take one instance in, reading `data` to its end whatever the answer is.
 
         Raises:
             ProtocolError, NetworkError: from `data`; nothing of the instance is kept.
         """
-        answer = self._answer(request, transfer_syntax_uid, source, arrival, data)
+        answer = self._answer(request, transfer_syntax_uid, data)
         for _ in data:  # a refused data set still comes to its end; DIMSE cannot stop it
             pass
-        self.metrics.instances_received.labels(source.title, answer.result).inc()
+        self._received[answer.result].inc()
         return CStoreRSP(
             request.message_id,
             request.affected_sop_class_uid,
@@ -114,26 +127,23 @@ class Store:
             error_comment=answer.comment,
         )
 
-    def _answer(
-        self,
-        request: CStoreRQ,
-        transfer_syntax_uid: str,
-        source: ApplicationEntity,
-        arrival: Arrival,
-        data: Iterator[Fragments],
-    ) -> Answer:
-        walked = _walk(transfer_syntax_uid, arrival.institution_oid, data)
+    def _answer(self, request: CStoreRQ, transfer_syntax_uid: str, data: Iterator[Fragments]) -> Answer:
+        began_at = perf_counter()
+        walked = self._walk(transfer_syntax_uid, data)
         if isinstance(walked, Answer):
             return walked
         head = walked.head
         named = (request.affected_sop_class_uid, request.affected_sop_instance_uid)
         if (head.sop_class_uid, head.sop_instance_uid) != named:
             return MISMATCH
+        understood_at = perf_counter()
+        self._stages.add(Stage.HEAD, understood_at - began_at)
         try:
-            plan = self.planner.plan(head, source, arrival.called_ae_title)
+            plan = self._store.planner.plan(head, self._source, self._arrival.called_ae_title)
+            self._stages.add(Stage.DECISION, perf_counter() - understood_at)
             if not plan.permitted:
                 return self._refuse(plan)
-            return self._spool(head, plan, arrival, walked.fragments, data)
+            return self._spool(head, plan, walked.fragments, data)
         except SpoolFull:
             log.get(__name__).error("spool_full")
             return FULL
@@ -141,48 +151,86 @@ class Store:
             log.get(__name__).error("store_failed", error=error)
             return UNAVAILABLE
 
+    def _walk(self, transfer_syntax_uid: str, data: Iterator[Fragments]) -> "_Walked | Answer":
+        """Read as much of the data set as its head needs."""
+        walker = HeadWalker(transfer_syntax_uid, WANTED, UNTIL)
+        read = bytearray()
+        for fragments in data:
+            try:
+                if any(walker.feed(fragment) for fragment in fragments):
+                    head = self._heads.read(walker.elements, transfer_syntax_uid)
+                    return _Walked(head, (read, *fragments) if read else fragments)
+            except (MalformedDataSet, LimitExceeded) as error:
+                return malformed(str(error))
+            for fragment in fragments:
+                read += fragment
+            if len(read) > HEAD_LIMIT_BYTES:  # the walker bounds what is inflated; a deflated head may never be
+                return HEAD_TOO_LONG
+        try:
+            walker.finish()
+            return _Walked(self._heads.read(walker.elements, transfer_syntax_uid), (read,))
+        except (MalformedDataSet, LimitExceeded) as error:
+            return malformed(str(error))
+
     def _refuse(self, plan: Plan) -> Answer:
         if not plan.destinations:
             return NO_ROUTE
         self._count(plan)
-        self.arrivals.enter_denials(plan)
+        self._store.arrivals.enter_denials(plan)
         return DENIED
 
-    def _spool(
-        self, head: InstanceHead, plan: Plan, arrival: Arrival, first: Fragments, rest: Iterable[Fragments]
-    ) -> Answer:
-        writer = self.spool.create()
+    def _spool(self, head: InstanceHead, plan: Plan, first: Fragments, rest: Iterable[Fragments]) -> Answer:
+        writer = self._store.spool.create()
         try:
-            for fragments in chain((first,), rest):
-                writer.write(fragments)
-                if writer.data_bytes > self.instance_limit_bytes:
-                    return TOO_LARGE
-            if writer.data_bytes % 2:
-                return ODD_LENGTH
-            record = self._record(writer, head, plan, arrival)
+            refused = self._write(writer, head, plan, chain((first,), rest))
+            if refused:
+                return refused
+            record = self._record(writer, head, plan)
+            began_at = perf_counter()
             writer.commit(record)
+            self._stages.add(Stage.SYNC, perf_counter() - began_at)
         finally:
-            writer.abandon()
-        self.arrivals.enter(record)
+            if writer.abandon():
+                self._store.arrivals.broke_off(writer.record_id)
+        self._store.arrivals.enter(record)
         self._count(plan)
-        self.metrics.received_bytes.labels(arrival.calling_ae_title).inc(record.data_bytes)
+        self._received_bytes.inc(record.data_bytes)
         return STORED
 
-    def _record(self, writer: SpoolWriter, head: InstanceHead, plan: Plan, arrival: Arrival) -> SpoolRecord:
+    def _write(self, writer: SpoolWriter, head: InstanceHead, plan: Plan, data: Iterable[Fragments]) -> Answer | None:
+        """Write the data set as it comes, and let it leave early if it is large. An answer when it is refused."""
+        store = self._store
+        spooling_s = 0.0
+        was_offered, arriving = False, None
+        for fragments in data:
+            began_at = perf_counter()
+            writer.write(fragments)
+            spooling_s += perf_counter() - began_at
+            if writer.data_bytes > store.instance_limit_bytes:
+                return TOO_LARGE
+            if writer.written_bytes >= CUT_THROUGH_BYTES and not was_offered:
+                was_offered = True
+                arriving = store.arrivals.begin_early(writer.record_id, head, plan, self._arrival, store.clock())
+            if arriving:
+                arriving.publish(writer.written_bytes)
+        self._stages.add(Stage.SPOOL, spooling_s)
+        return ODD_LENGTH if writer.data_bytes % 2 else None
+
+    def _record(self, writer: SpoolWriter, head: InstanceHead, plan: Plan) -> SpoolRecord:
         return SpoolRecord(
             record_id=writer.record_id,
             head=head,
             data_bytes=writer.data_bytes,
             sha256=writer.sha256(),
-            received_at=self.clock(),
-            arrival=arrival,
+            received_at=self._store.clock(),
+            arrival=self._arrival,
             plan=plan,
         )
 
     def _count(self, plan: Plan) -> None:
         for planned in plan.destinations:
             verdict = planned.decision.verdict
-            self.metrics.decisions.labels(verdict.outcome, verdict.reason).inc()
+            self._store.metrics.decisions.labels(verdict.outcome, verdict.reason).inc()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,25 +239,3 @@ class _Walked:
 
     head: InstanceHead
     fragments: Fragments
-
-
-def _walk(transfer_syntax_uid: str, issuer_oid: str, data: Iterator[Fragments]) -> _Walked | Answer:
-    """Read as much of the data set as its head needs."""
-    walker = HeadWalker(transfer_syntax_uid, WANTED, UNTIL)
-    read = bytearray()
-    for fragments in data:
-        try:
-            if any(walker.feed(fragment) for fragment in fragments):
-                head = instance_head(walker.elements, transfer_syntax_uid, issuer_oid)
-                return _Walked(head, (memoryview(read), *fragments))
-        except (MalformedDataSet, LimitExceeded) as error:
-            return malformed(str(error))
-        for fragment in fragments:
-            read += fragment
-        if len(read) > HEAD_LIMIT_BYTES:  # the walker bounds what is inflated; a deflated head may never be
-            return HEAD_TOO_LONG
-    try:
-        walker.finish()
-        return _Walked(instance_head(walker.elements, transfer_syntax_uid, issuer_oid), (memoryview(read),))
-    except (MalformedDataSet, LimitExceeded) as error:
-        return malformed(str(error))

@@ -4,16 +4,23 @@ The same SOP Instance UID twice: same content is the same instance, sent again; 
 delivered nowhere until somebody has looked at it. Nothing is ever overwritten.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from sqlalchemy import Insert, bindparam, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from gateway.domain.person import PatientKey
-from gateway.domain.transfer import DeliveryState, InstanceState, PlannedDestination, SpoolRecord
+from gateway.domain.transfer import (
+    Delivery,
+    DeliveryState,
+    InstanceState,
+    PlannedDestination,
+    SpoolRecord,
+    delivery_of,
+)
 from gateway.store.decisions import record_decisions
 from gateway.store.tables import DeliveryRow, InstanceRow, StudyRow, table_of
 
@@ -56,12 +63,40 @@ class _Twin:
     is_spooled: bool
 
 
-def index_records(session: Session, records: Sequence[SpoolRecord]) -> list[Indexed]:
-    """Enter durable records, none of which is known yet, and queue their permitted deliveries."""
+class Claim(Enum):
+    """Who makes the first delivery of a record to a destination."""
+
+    QUEUE = "queue"
+    """Whoever claims it from the queue."""
+    HAND_OVER = "hand over"
+    """It is ACTIVE from the beginning, and handed over by `index_records`."""
+    TAKEN = "taken"
+    """It is ACTIVE from the beginning: somebody began when the record was still arriving."""
+
+
+Claims = Callable[[SpoolRecord, str], Claim]
+"""Asked for each permitted destination of a new record; the text is the destination's AE title."""
+
+
+def to_the_queue(_record: SpoolRecord, _ae_title: str) -> Claim:
+    """Nobody waits for anything: all deliveries are queued."""
+    return Claim.QUEUE
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of a record, and the deliveries that are handed over with it."""
+
+    indexed: Indexed
+    deliveries: tuple[Delivery, ...] = ()
+
+
+def index_records(session: Session, records: Sequence[SpoolRecord], claims: Claims = to_the_queue) -> list[Entry]:
+    """Enter durable records, none of which is known yet, with their permitted deliveries."""
     record_decisions(session, (planned.decision for record in records for planned in record.plan.destinations))
     _add_studies(session, records)
     twins = _twins(session, records)
-    results: list[Indexed] = []
+    entries: list[Entry] = []
     instances: list[dict[str, object]] = []
     deliveries: list[dict[str, object]] = []
     again: list[tuple[str, SpoolRecord]] = []
@@ -70,20 +105,28 @@ def index_records(session: Session, records: Sequence[SpoolRecord]) -> list[Inde
         spooled = next((twin for twin in known if twin.is_spooled), None)
         if any(twin.sha256 != record.sha256 for twin in known):
             instances.append(_instance(record, InstanceState.QUARANTINED))
-            results.append(Indexed.QUARANTINED)
+            entries.append(Entry(Indexed.QUARANTINED))
         elif spooled is not None:
             again.append((spooled.record_id, record))
-            results.append(Indexed.SENT_AGAIN)
+            entries.append(Entry(Indexed.SENT_AGAIN))
         else:
             known.append(_Twin(record.record_id, record.sha256, is_spooled=True))
             instances.append(_instance(record, InstanceState.SPOOLED))
-            deliveries += [_delivery(record.record_id, record, planned) for planned in record.plan.permitted]
-            results.append(Indexed.NEW)
+            claimed = [(planned, claims(record, planned.ae_title)) for planned in record.plan.permitted]
+            deliveries += [_delivery(record.record_id, record, planned, claim) for planned, claim in claimed]
+            handed = (delivery_of(record, planned) for planned, claim in claimed if claim is Claim.HAND_OVER)
+            entries.append(Entry(Indexed.NEW, tuple(handed)))
     _insert(session, _INSERT_INSTANCES, instances)
     _insert(session, _INSERT_DELIVERIES, deliveries)
     for record_id, record in again:
         _deliver_again(session, record_id, record)
-    return results
+    return entries
+
+
+def is_known(session: Session, issuer_oid: str, sop_instance_uid: str) -> bool:
+    """Whether an instance of this UID from this institution has been indexed, and not put aside."""
+    rows = session.connection().execute(_TWINS, {"uids": [sop_instance_uid]})
+    return any(row.issuer_oid == issuer_oid for row in rows)
 
 
 def known_record_ids(session: Session) -> set[str]:
@@ -214,12 +257,15 @@ def _instance(record: SpoolRecord, state: InstanceState) -> dict[str, object]:
     }
 
 
-def _delivery(record_id: str, record: SpoolRecord, planned: PlannedDestination) -> dict[str, object]:
+def _delivery(
+    record_id: str, record: SpoolRecord, planned: PlannedDestination, claim: Claim = Claim.QUEUE
+) -> dict[str, object]:
+    state = DeliveryState.QUEUED if claim is Claim.QUEUE else DeliveryState.ACTIVE
     return {
         "record_id": record_id,
         "destination_ae_title": planned.ae_title,
         "decision_id": planned.decision.id,
-        "state": DeliveryState.QUEUED.value,
+        "state": state.value,
         "attempts": 0,
         "due_at": record.received_at,
         "detail": "",

@@ -21,34 +21,41 @@ _DUE = and_(_DELIVERY.c.state == DeliveryState.QUEUED.value, _DELIVERY.c.due_at 
 _WITH_WORK = select(_DELIVERY.c.destination_ae_title).where(_DUE).distinct()
 _CLAIM = (
     select(
-        _DELIVERY.c.id,
         _DELIVERY.c.record_id,
         _DELIVERY.c.destination_ae_title,
         _DELIVERY.c.decision_id,
         _DELIVERY.c.attempts,
+        _DELIVERY.c.due_at,
         _INSTANCE.c.sop_class_uid,
         _INSTANCE.c.sop_instance_uid,
         _INSTANCE.c.study_instance_uid,
         _INSTANCE.c.transfer_syntax_uid,
         _INSTANCE.c.issuer_oid,
         _INSTANCE.c.patient_id,
+        _INSTANCE.c.calling_ae_title,
         _INSTANCE.c.data_bytes,
         _INSTANCE.c.sha256,
     )
     .join(_INSTANCE, _INSTANCE.c.record_id == _DELIVERY.c.record_id)
     .where(_DELIVERY.c.destination_ae_title == bindparam("title"), _DUE)
-    .order_by(_DELIVERY.c.id)
+    .order_by(_DELIVERY.c.due_at)
     .limit(bindparam("limit_count"))
     .with_for_update(of=_DELIVERY, skip_locked=True)
 )
 _MARK_ACTIVE = (
     update(_DELIVERY)
-    .where(_DELIVERY.c.id.in_(bindparam("ids", expanding=True)))
+    .where(
+        _DELIVERY.c.destination_ae_title == bindparam("title"),
+        _DELIVERY.c.record_id.in_(bindparam("record_ids", expanding=True)),
+    )
     .values(state=DeliveryState.ACTIVE.value)
 )
 _FINISH = (
     update(_DELIVERY)
-    .where(_DELIVERY.c.id == bindparam("delivery_id"))
+    .where(
+        _DELIVERY.c.record_id == bindparam("of_record_id"),
+        _DELIVERY.c.destination_ae_title == bindparam("to_ae_title"),
+    )
     .values(
         state=bindparam("state"),
         status=bindparam("status"),
@@ -72,7 +79,8 @@ def claim(session: Session, destination_ae_title: str, now: datetime, limit_coun
     connection = session.connection()
     rows = connection.execute(_CLAIM, {"title": destination_ae_title, "now": now, "limit_count": limit_count})
     claimed = [_claimed(row) for row in rows]
-    connection.execute(_MARK_ACTIVE, {"ids": [delivery.id for delivery in claimed]})
+    record_ids = [delivery.record_id for delivery in claimed]
+    connection.execute(_MARK_ACTIVE, {"title": destination_ae_title, "record_ids": record_ids})
     return claimed
 
 
@@ -83,7 +91,8 @@ def finish(session: Session, outcomes: Sequence[DeliveryOutcome]) -> Sequence[De
         _FINISH,
         [
             {
-                "delivery_id": outcome.delivery_id,
+                "of_record_id": outcome.delivery_id.record_id,
+                "to_ae_title": outcome.delivery_id.destination_ae_title,
                 "state": outcome.state.value,
                 "status": outcome.status,
                 "detail": outcome.detail,
@@ -150,7 +159,7 @@ def study_deliveries(session: Session, study_instance_uid: str) -> Iterable[tupl
             select(InstanceRow.sop_instance_uid, DeliveryRow)
             .join(InstanceRow, InstanceRow.record_id == DeliveryRow.record_id)
             .where(InstanceRow.study_instance_uid == study_instance_uid)
-            .order_by(DeliveryRow.id)
+            .order_by(DeliveryRow.due_at)
         )
     ]
 
@@ -178,7 +187,6 @@ def _latest_detail(session: Session, title: str) -> str:
 
 def _claimed(row: Any) -> Delivery:
     return Delivery(
-        id=row.id,
         record_id=row.record_id,
         destination_ae_title=row.destination_ae_title,
         decision_id=row.decision_id,
@@ -188,6 +196,8 @@ def _claimed(row: Any) -> Delivery:
         transfer_syntax_uid=row.transfer_syntax_uid,
         patient=PatientKey(row.issuer_oid, row.patient_id),
         source_oid=row.issuer_oid,
+        calling_ae_title=row.calling_ae_title,
+        due_at=row.due_at,
         data_bytes=row.data_bytes,
         sha256=row.sha256,
         attempts=row.attempts,

@@ -2,11 +2,14 @@
 
 File layout, little endian:
 
-    data set bytes, exactly as received | trailer: JSON, UTF-8 | footer: 32 bytes
+    data set bytes, exactly as received | trailer: JSON, UTF-8 | zeros | footer: 32 bytes
 
-The footer closes the record: magic, length of the data, length and CRC-32 of the trailer. A file without a whole
-footer is torn and was never acknowledged. The data come first, so that a delivery reads them at offset 0 and an
-arrival writes without knowing their length.
+The footer closes the record: magic, length of the data, length and CRC-32 of the trailer. The zeros fill the file to
+whole pages. A file without a whole footer is torn and was never acknowledged. The data come first, so that a delivery
+reads them at offset 0 and an arrival writes without knowing their length.
+
+Data go to the disk and back around the kernel's page cache (O_DIRECT) where the file system allows it: they are
+written once and read once, soon after, and the cache costs more processor time than it saves.
 
 Names are random and ours; nothing a peer sent is ever part of a path. A file's name must survive a power cut like
 its content does. To pay for that once per batch and not per instance, names are made in advance: `_Blanks` creates
@@ -31,6 +34,7 @@ from typing import Self
 from gateway.domain.decision import new_id
 from gateway.domain.transfer import SpoolRecord
 from gateway.errors import SpoolCorrupt, SpoolFull, StoreUnavailable
+from gateway.store.pages import PAGE_BYTES, page_aligned, whole_pages
 from gateway.store.trailer import decode_trailer, encode_trailer
 
 _FOOTER = struct.Struct("<8sQQII")  # magic, data bytes, trailer bytes, CRC-32 of the trailer, zero
@@ -46,8 +50,11 @@ BLANK_COUNT = 32
 FREE_SPACE_CHECK_BYTES = 64 << 20
 """Free space is asked for again after this much has been written, which bounds both cost and error."""
 
-BUFFERS_PER_WRITE_COUNT = 1024
-"""What one writev takes (IOV_MAX). The fragments of a head may be more, however few bytes they hold."""
+BUFFER_BYTES = 1 << 20
+"""Written at once, and held for each arriving instance: a CT image and its trailer are one write."""
+
+SPARE_BUFFERS_COUNT = 16
+"""Buffers kept for the next instances: fresh memory costs more than what is written to it."""
 
 _READ_BYTES = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -58,13 +65,14 @@ _RECORD_ID = re.compile(r"[0-9a-f]{32}")
 class Spool:
     """The directory of records. Safe to use from any thread; one process at a time."""
 
-    def __init__(self, directory: Path, free_space_floor_bytes: int) -> None:
-        """Open the spool, creating it if need be.
+    def __init__(self, directory: Path, free_space_floor_bytes: int, *, direct: bool = True) -> None:
+        """Open the spool, creating it if need be. `direct`: around the page cache, where the file system allows it.
 
         Raises:
             StoreUnavailable: another process holds it, or the directory cannot be used.
         """
         self._directory = directory
+        self._root = str(directory)
         self._floor_bytes = free_space_floor_bytes
         self._lock = threading.Lock()
         self._unchecked_bytes = FREE_SPACE_CHECK_BYTES
@@ -72,11 +80,13 @@ class Spool:
         try:
             _make_directory(directory, self._syncs)
             self._lock_fd = _lock(directory)
+            self._direct = os.O_DIRECT if direct and _takes_direct_io(directory) else 0
         except BlockingIOError as error:
             raise StoreUnavailable(f"the spool {directory} is in use by another gateway process") from error
         except OSError as error:
             raise StoreUnavailable(f"the spool {directory} cannot be used: {error.strerror}") from error
-        self._blanks = _Blanks(directory, self._syncs)
+        self._blanks = _Blanks(directory, self._syncs, self._direct)
+        self._spare_buffers: list[memoryview] = []
 
     def create(self) -> "SpoolWriter":
         """A new, empty record to write an arriving data set into.
@@ -91,18 +101,30 @@ class Spool:
             record_id, fd = self._blanks.take()
         return SpoolWriter(self, record_id, fd)
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether data go around the page cache."""
+        return bool(self._direct)
+
     def open(self, record_id: str) -> "SpoolReader":
-        """A reader of one record's data set.
+        """A reader of one record, for whoever asks what it says and whether it is whole.
 
         Raises:
             SpoolCorrupt: there is no such record, or the disk does not give it back.
         """
-        path = self.path(record_id)
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise SpoolCorrupt(f"spool record {record_id} cannot be read: {error.strerror}") from error
-        return SpoolReader(record_id, fd)
+        path = self._file(record_id)
+        with _readable(record_id):
+            return SpoolReader(record_id, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def open_data(self, record_id: str) -> "DataReader":
+        """A reader of a record's data set alone, for its delivery.
+
+        Raises:
+            SpoolCorrupt: there is no such record, or the disk does not give it back.
+        """
+        path = self._file(record_id)
+        with _readable(record_id):
+            return DataReader(record_id, os.open(path, os.O_RDONLY | os.O_CLOEXEC | self._direct))
 
     def remove(self, record_id: str) -> None:
         """Delete a record; one that is not there is no error.
@@ -110,9 +132,9 @@ class Spool:
         Raises:
             StoreUnavailable: the disk refuses.
         """
-        path = self.path(record_id)
-        with _refusals("delete a file"):
-            path.unlink(missing_ok=True)
+        path = self._file(record_id)
+        with _refusals("delete a file"), suppress(FileNotFoundError):
+            os.unlink(path)
 
     def record_ids(self) -> Iterator[str]:
         """The ids of all non-empty records, whole or torn.
@@ -148,9 +170,7 @@ class Spool:
         Raises:
             SpoolCorrupt: no record could have this name.
         """
-        if not _RECORD_ID.fullmatch(record_id):
-            raise SpoolCorrupt("no spool record has such a name")
-        return self._directory / record_id[:2] / record_id
+        return Path(self._file(record_id))
 
     def close(self) -> None:
         """Delete unused blanks and let go of the directory; harmless a second time."""
@@ -158,6 +178,11 @@ class Spool:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+    def _file(self, record_id: str) -> str:
+        if not _RECORD_ID.fullmatch(record_id):
+            raise SpoolCorrupt("no spool record has such a name")
+        return f"{self._root}/{record_id[:2]}/{record_id}"
 
     def _files(self) -> Iterator[tuple[Path, int]]:
         """All files that are ours with their lengths, blanks included; a volume may hold others, such as lost+found."""
@@ -181,30 +206,61 @@ class Spool:
         with self._lock:
             self._unchecked_bytes += count
 
+    def _take_buffer(self) -> memoryview:
+        with self._lock:
+            return self._spare_buffers.pop() if self._spare_buffers else page_aligned(BUFFER_BYTES)
+
+    def _give_back(self, buffer: memoryview) -> None:
+        with self._lock:
+            if len(self._spare_buffers) < SPARE_BUFFERS_COUNT:
+                self._spare_buffers.append(buffer)
+
 
 class SpoolWriter:
-    """One record while it arrives. Owned by one thread; ends with `commit` or `abandon`."""
+    """One record while it arrives. Owned by one thread; ends with `commit` or `abandon`.
+
+    Attributes:
+        data_bytes: how much of the data set was given to `write`.
+        written_bytes: how much of it a reader of the file finds by now: whole buffers.
+    """
 
     def __init__(self, spool: Spool, record_id: str, fd: int) -> None:
         self.record_id = record_id
         self.data_bytes = 0
+        self.written_bytes = 0
         self._spool = spool
         self._fd = fd
         self._digest = sha256()
+        self._buffer = spool._take_buffer()
+        self._filled_bytes = 0
 
-    def write(self, fragments: Sequence[memoryview | bytes]) -> None:
+    def write(self, fragments: Sequence[memoryview | bytes | bytearray]) -> None:
         """Append fragments of the data set; they are not needed any more when this returns.
 
         Raises:
             SpoolFull: the disk is full.
             StoreUnavailable: the disk refuses.
         """
+        # One call to hash for many fragments, and one to write: each call hands the interpreter to other threads.
+        unhashed_from = self._filled_bytes
         for fragment in fragments:
-            self._digest.update(fragment)
-        self.data_bytes += self._append(fragments)
+            rest = fragment
+            while len(rest) > BUFFER_BYTES - self._filled_bytes:
+                room = BUFFER_BYTES - self._filled_bytes
+                self._buffer[self._filled_bytes :] = rest[:room]
+                self._digest.update(self._buffer[unhashed_from:])
+                self._flush(BUFFER_BYTES)
+                self.written_bytes += BUFFER_BYTES
+                unhashed_from = 0
+                rest = rest[room:]
+            end = self._filled_bytes + len(rest)
+            self._buffer[self._filled_bytes : end] = rest
+            self._filled_bytes = end
+        self._digest.update(self._buffer[unhashed_from : self._filled_bytes])
+        self.data_bytes = self.written_bytes + self._filled_bytes
 
     def sha256(self) -> str:
-        """The digest of what was written so far, in hexadecimal digits."""
+        """The digest of what was given to `write` so far, in hexadecimal digits."""
         return self._digest.hexdigest()
 
     def commit(self, record: SpoolRecord) -> None:
@@ -215,53 +271,74 @@ class SpoolWriter:
         """
         trailer = encode_trailer(record)
         footer = _FOOTER.pack(_MAGIC, self.data_bytes, len(trailer), zlib.crc32(trailer), 0)
-        self._append((trailer, footer))
+        size_bytes = whole_pages(self.data_bytes + len(trailer) + len(footer))
+        padding = bytes(size_bytes - self.data_bytes - len(trailer) - len(footer))
+        end = memoryview(trailer + padding + footer)
+        while end:
+            piece = end[: BUFFER_BYTES - self._filled_bytes]
+            self._buffer[self._filled_bytes : self._filled_bytes + len(piece)] = piece
+            self._flush(self._filled_bytes + len(piece))
+            end = end[len(piece) :]
         self._spool._syncs.sync(os.fdatasync, self._fd)
         self._close()
         self._spool._count_written(self.data_bytes)
 
-    def abandon(self) -> None:
-        """Delete the record. Harmless after `commit` or a second time."""
-        if self._fd >= 0:
-            self._close()
-            self._spool.remove(self.record_id)
+    def abandon(self) -> bool:
+        """Delete the record, unless it was committed; whether it was not. Harmless a second time."""
+        if self._fd < 0:
+            return False
+        self._close()
+        self._spool.remove(self.record_id)
+        return True
 
-    def _append(self, buffers: Sequence[memoryview | bytes]) -> int:
+    def _flush(self, count: int) -> None:
+        """Write the first `count` bytes of the buffer, whole pages, and begin it anew."""
+        rest = self._buffer[:count]
         with _refusals("be written"):
-            return sum(
-                self._append_few(buffers[start : start + BUFFERS_PER_WRITE_COUNT])
-                for start in range(0, len(buffers), BUFFERS_PER_WRITE_COUNT)
-            )
-
-    def _append_few(self, buffers: Sequence[memoryview | bytes]) -> int:
-        total = sum(len(buffer) for buffer in buffers)
-        written = os.writev(self._fd, buffers) if total else 0
-        if written != total:  # a disk about to be full writes a part; the rest then says why
-            rest = b"".join(buffers)[written:]
-            while rest:
+            while rest:  # a disk about to be full writes a part; the rest then says why
                 rest = rest[os.write(self._fd, rest) :]
-        return total
+        self._filled_bytes = 0
 
     def _close(self) -> None:
         os.close(self._fd)
         self._fd = -1
+        self._spool._give_back(self._buffer)
 
 
-class SpoolReader:
+class DataReader:
     """One record's data set while it leaves. Owned by one thread; a context manager."""
 
     def __init__(self, record_id: str, fd: int) -> None:
         self.record_id = record_id
         self._fd = fd
 
-    def read_into(self, slots: Sequence[memoryview], offset: int) -> int:
-        """Fill the slots in order from the data set at `offset`; returns the bytes read, 0 at the end of the file.
+    def read_into(self, buffer: memoryview, count: int, offset: int) -> int:
+        """Read up to `count` bytes of the file at `offset` to the start of the buffer; returns how many, 0 at its end.
+
+        Buffer and offset begin at a page. What the buffer has beyond `count` may be written to as well.
 
         Raises:
             SpoolCorrupt: the disk does not give them back.
         """
-        with self._readable():
-            return os.preadv(self._fd, slots, offset)
+        with _readable(self.record_id):
+            return min(count, os.preadv(self._fd, [buffer[: whole_pages(count)]], offset))
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class SpoolReader:
+    """What a record says, and whether it is whole. Owned by one thread; a context manager."""
+
+    def __init__(self, record_id: str, fd: int) -> None:
+        self.record_id = record_id
+        self._fd = fd
 
     def is_torn(self) -> bool:
         """Whether the record was never finished, and so never acknowledged: it does not end with a whole footer.
@@ -313,25 +390,18 @@ class SpoolReader:
 
     def _footer(self) -> tuple[int, int, int] | None:
         """Length of the data, length and CRC-32 of the trailer; None when the file does not end with a footer."""
-        with self._readable():
+        with _readable(self.record_id):
             size = os.fstat(self._fd).st_size
         footer = self._read(FOOTER_BYTES, size - FOOTER_BYTES) if size >= FOOTER_BYTES else b""
         if len(footer) != FOOTER_BYTES:
             return None
         magic, data_bytes, trailer_bytes, crc, zero = _FOOTER.unpack(footer)
-        fits = data_bytes + trailer_bytes + FOOTER_BYTES == size and trailer_bytes <= TRAILER_LIMIT_BYTES
+        fits = whole_pages(data_bytes + trailer_bytes + FOOTER_BYTES) == size and trailer_bytes <= TRAILER_LIMIT_BYTES
         return (data_bytes, trailer_bytes, crc) if fits and (magic, zero) == (_MAGIC, 0) else None
 
     def _read(self, count: int, offset: int) -> bytes:
-        with self._readable():
+        with _readable(self.record_id):
             return os.pread(self._fd, count, offset)
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise SpoolCorrupt(f"spool record {self.record_id} cannot be read: {error.strerror}") from error
 
     def close(self) -> None:
         os.close(self._fd)
@@ -344,38 +414,45 @@ class SpoolReader:
 
 
 class _Blanks:
-    """Empty files whose names are already durable."""
+    """Empty files, open for writing, whose names are already durable."""
 
-    def __init__(self, directory: Path, syncs: "_Syncs") -> None:
+    def __init__(self, directory: Path, syncs: "_Syncs", flags: int) -> None:
         self._directory = directory
         self._syncs = syncs
+        self._flags = flags | os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._lock = threading.Lock()
-        self._ready: list[str] = []
+        self._ready: list[tuple[str, int]] = []
 
     def take(self) -> tuple[str, int]:
         """A record id and its open, empty file. Raises OSError, StoreUnavailable."""
         with self._lock:
             if not self._ready:
-                self._ready = self._create()
-            record_id = self._ready.pop()
-        return record_id, os.open(self._directory / record_id[:2] / record_id, os.O_WRONLY | os.O_CLOEXEC)
+                self._create()
+            return self._ready.pop()
 
     def close(self) -> None:
         with self._lock:
-            for record_id in self._ready:
+            for record_id, fd in self._ready:
+                os.close(fd)
                 (self._directory / record_id[:2] / record_id).unlink(missing_ok=True)
             self._ready = []
 
-    def _create(self) -> list[str]:
+    def _create(self) -> None:
         shard = self._directory / new_id()[:2]
         if not shard.is_dir():
             shard.mkdir(mode=0o700)
             self._syncs.sync_directory(self._directory)
-        names = [shard.name + new_id()[2:] for _ in range(BLANK_COUNT)]
-        for name in names:
-            os.close(os.open(shard / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        self._syncs.sync_directory(shard)
-        return names
+        made: list[tuple[str, int]] = []
+        try:
+            for _ in range(BLANK_COUNT):
+                record_id = shard.name + new_id()[2:]
+                made.append((record_id, os.open(shard / record_id, self._flags, 0o600)))
+            self._syncs.sync_directory(shard)
+        except BaseException:
+            for _, fd in made:
+                os.close(fd)
+            raise
+        self._ready = made
 
 
 class _Syncs:
@@ -425,6 +502,31 @@ def _lock(directory: Path) -> int:
         os.close(fd)
         raise
     return fd
+
+
+@contextmanager
+def _readable(record_id: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SpoolCorrupt(f"spool record {record_id} cannot be read: {error.strerror}") from error
+
+
+def _takes_direct_io(directory: Path) -> bool:
+    """Whether files in this directory can be written around the page cache. Raises OSError."""
+    path = directory / "direct"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_DIRECT, 0o600)
+        try:
+            return os.write(fd, page_aligned(PAGE_BYTES)) == PAGE_BYTES
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+            return False
+        raise
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -152,16 +151,14 @@ class InstanceRow(Base):
 
 
 class DeliveryRow(Base):
+    """Known by what it delivers and where to, so that it can be finished without having been looked up."""
+
     __tablename__ = "delivery"
-    __table_args__ = (
-        UniqueConstraint("record_id", "destination_ae_title"),
-        Index(None, "destination_ae_title", "state", "due_at"),
-    )
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    record_id: Mapped[str] = mapped_column(ForeignKey("instance.record_id"), index=True)
-    destination_ae_title: Mapped[str] = mapped_column(String(AE_CHARACTERS))
+    __table_args__ = (Index(None, "destination_ae_title", "state", "due_at"),)
+    record_id: Mapped[str] = mapped_column(ForeignKey("instance.record_id"), primary_key=True)
+    destination_ae_title: Mapped[str] = mapped_column(String(AE_CHARACTERS), primary_key=True)
     decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"))
-    state: Mapped[str] = mapped_column(String(CODE_CHARACTERS), index=True)
+    state: Mapped[str] = mapped_column(String(CODE_CHARACTERS))
     attempts: Mapped[int]
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

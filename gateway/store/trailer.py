@@ -2,6 +2,8 @@
 
 import json
 from datetime import datetime
+from functools import lru_cache
+from json.encoder import encode_basestring as _text
 from typing import Any
 
 from gateway.domain.decision import Decision, Outcome, Purpose, Reason, Verdict
@@ -12,43 +14,72 @@ from gateway.errors import InputError, SpoolCorrupt
 
 TRAILER_VERSION = 1
 
+REMEMBERED_COUNT = 256
+"""Arrivals and plans in use at once: one for each association, and each study on it."""
+
 
 def encode_trailer(record: SpoolRecord) -> bytes:
     """The trailer of a record."""
-    head, arrival = record.head, record.arrival
-    return json.dumps(
+    head = record.head
+    fields = (
+        ("version", str(TRAILER_VERSION)),
+        ("record_id", _text(record.record_id)),
+        ("received_at", _text(record.received_at.isoformat())),
+        ("data_bytes", str(record.data_bytes)),
+        ("sha256", _text(record.sha256)),
+        (
+            "head",
+            _object(
+                ("sop_class_uid", _text(head.sop_class_uid)),
+                ("sop_instance_uid", _text(head.sop_instance_uid)),
+                ("study_instance_uid", _text(head.study_instance_uid)),
+                ("series_instance_uid", _text(head.series_instance_uid)),
+                ("transfer_syntax_uid", _text(head.transfer_syntax_uid)),
+                ("issuer_oid", _text(head.patient.issuer_oid)),
+                ("patient_id", _text(head.patient.patient_id)),
+                ("accession_number", _text(head.accession_number)),
+                ("modality", _text(head.modality)),
+            ),
+        ),
+        ("arrival", _arrival_to_json(record.arrival)),
+        ("plan", _plan_to_json(record.plan)),
+    )
+    return _object(*fields).encode()
+
+
+def _object(*fields: tuple[str, str]) -> str:
+    """A JSON object of fields that are JSON already: a fifth of the time `json.dumps` takes for every instance."""
+    return "{" + ",".join([f'"{name}":{value}' for name, value in fields]) + "}"
+
+
+# What the instances of a series have in common is put into words once.
+
+
+@lru_cache(maxsize=REMEMBERED_COUNT)
+def _arrival_to_json(arrival: Arrival) -> str:
+    return _dumps(
         {
-            "version": TRAILER_VERSION,
-            "record_id": record.record_id,
-            "received_at": record.received_at.isoformat(),
-            "data_bytes": record.data_bytes,
-            "sha256": record.sha256,
-            "head": {
-                "sop_class_uid": head.sop_class_uid,
-                "sop_instance_uid": head.sop_instance_uid,
-                "study_instance_uid": head.study_instance_uid,
-                "series_instance_uid": head.series_instance_uid,
-                "transfer_syntax_uid": head.transfer_syntax_uid,
-                "issuer_oid": head.patient.issuer_oid,
-                "patient_id": head.patient.patient_id,
-                "accession_number": head.accession_number,
-                "modality": head.modality,
-            },
-            "arrival": {
-                "calling_ae_title": arrival.calling_ae_title,
-                "called_ae_title": arrival.called_ae_title,
-                "address": arrival.address,
-                "institution_oid": arrival.institution_oid,
-                "association_id": arrival.association_id,
-            },
-            "plan": [
-                {"ae_title": d.ae_title, "route": d.route, "decision": _decision_to_json(d.decision)}
-                for d in record.plan.destinations
-            ],
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
+            "calling_ae_title": arrival.calling_ae_title,
+            "called_ae_title": arrival.called_ae_title,
+            "address": arrival.address,
+            "institution_oid": arrival.institution_oid,
+            "association_id": arrival.association_id,
+        }
+    )
+
+
+@lru_cache(maxsize=REMEMBERED_COUNT)
+def _plan_to_json(plan: Plan) -> str:
+    return _dumps(
+        [
+            {"ae_title": d.ae_title, "route": d.route, "decision": _decision_to_json(d.decision)}
+            for d in plan.destinations
+        ]
+    )
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def decode_trailer(trailer: bytes) -> SpoolRecord:

@@ -164,7 +164,7 @@ class Combiner(Generic[ItemT, ResultT]):
     """Writes many small items with few statements: whatever was added while the writer was busy goes together.
 
     `write` gets the items in order and returns a result for each; `done` is called on the writer's thread, after the
-    commit, with an item and its result, or with the error that kept the item from being written. Items are kept while
+    commit, with the items and their results: for an item that could not be written, the error. Items are kept while
     the database does not answer; an item that cannot be written spoils only itself.
     """
 
@@ -172,7 +172,7 @@ class Combiner(Generic[ItemT, ResultT]):
         self,
         writer: Writer,
         write: Callable[[Session, Sequence[ItemT]], Sequence[ResultT]],
-        done: Callable[[ItemT, ResultT | Exception], None],
+        done: Callable[[Sequence[ItemT], Sequence[ResultT | Exception]], None],
     ) -> None:
         self._writer = writer
         self._write = write
@@ -218,8 +218,7 @@ class Combiner(Generic[ItemT, ResultT]):
             return
         items = self._take(count)
         results = future.result() if error is None else [error] * count
-        for item, result in zip(items, results, strict=True):
-            self._done(item, result)  # type: ignore[arg-type]  # BaseException only by the future's signature
+        self._done(items, results)  # type: ignore[arg-type]  # BaseException only by the future's signature
 
     def _postpone(self, error: StoreUnavailable) -> None:
         self._log.error("write_postponed", error=error)

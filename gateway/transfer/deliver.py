@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 
 from gateway.domain.decision import Decision
 from gateway.domain.instance import content_of
-from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
+from gateway.domain.transfer import Delivery, DeliveryId, DeliveryOutcome, DeliveryState
 from gateway.errors import DecisionUnavailable, GatewayError, NetworkError, ProtocolError, SpoolCorrupt
+from gateway.metrics import Stage, StageTimes
 from gateway.net.connection import Connection
 from gateway.planning import Planner, Subject
-from gateway.store.spool import Spool, SpoolReader
+from gateway.store.spool import DataReader, Spool
+from gateway.transfer.cut_through import CutThrough
 from gateway.transfer.retry import RetryPolicy, is_delivered, is_transient
-from gateway.transfer.send import Outgoing, Sender, Sent
+from gateway.transfer.send import Extent, Outgoing, Sender, Sent
 from gateway.wire.status import words
 
 
@@ -22,7 +24,7 @@ class ActiveSends:
     """The sends under way, so that a withdrawal can break them off. Safe to use from any thread."""
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _sends: dict[int, tuple[Delivery, Connection]] = field(default_factory=dict)
+    _sends: dict[DeliveryId, tuple[Delivery, Connection]] = field(default_factory=dict)
 
     def begin(self, delivery: Delivery, connection: Connection) -> None:
         with self._lock:
@@ -64,6 +66,8 @@ class Deliverer:
     spool: Spool
     retries: RetryPolicy
     active: ActiveSends
+    cut_through: CutThrough
+    stages: StageTimes
     clock: Callable[[], datetime]
 
     def attempt(self, delivery: Delivery, sender: Sender, connection: Connection) -> Attempt:
@@ -72,8 +76,11 @@ class Deliverer:
         try:
             if blocked := self.blocked(delivery):
                 return Attempt(blocked, reusable=False)  # it may just have been broken off
-            with self.spool.open(delivery.record_id) as reader:
-                return Attempt(self._answered(delivery, sender.send(_outgoing(delivery, reader))), reusable=True)
+            with self.spool.open_data(delivery.record_id) as reader:
+                sent = sender.send(self._outgoing(delivery, reader))
+            self.stages.add(Stage.SEND, sent.sending_s)
+            self.stages.add(Stage.RESPONSE, sent.response_s)
+            return Attempt(self._answered(delivery, sent), reusable=True)
         except DecisionUnavailable as error:
             return Attempt(self.postponed(delivery, error, self.retries.first_retry_s), reusable=True)
         except SpoolCorrupt as error:
@@ -133,6 +140,7 @@ class Deliverer:
                 delivery.attempts + 1,
                 sent.status,
                 detail,
+                sent_bytes=sent.data_bytes,
                 sent_sha256=sent.sha256,
             )
         detail = f"{delivery.destination_ae_title} answered {words(sent.status)}"
@@ -155,13 +163,23 @@ class Deliverer:
         due_at = now + timedelta(seconds=self.retries.delay_s(attempts))
         return DeliveryOutcome(delivery.id, DeliveryState.QUEUED, now, attempts, status, detail, due_at=due_at)
 
+    def _outgoing(self, delivery: Delivery, reader: DataReader) -> Outgoing:
+        whole = Extent(delivery.data_bytes, is_whole=True, sha256=delivery.sha256)
+        arriving = self.cut_through.of(delivery.record_id) if delivery.is_arriving else None
+        return Outgoing(
+            delivery.sop_class_uid,
+            delivery.sop_instance_uid,
+            delivery.transfer_syntax_uid,
+            _Source(reader, arriving.beyond if arriving else lambda _offset: whole),
+        )
 
-def _outgoing(delivery: Delivery, reader: SpoolReader) -> Outgoing:
-    return Outgoing(
-        delivery.sop_class_uid,
-        delivery.sop_instance_uid,
-        delivery.transfer_syntax_uid,
-        delivery.data_bytes,
-        delivery.sha256,
-        reader,
-    )
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A spool record as what is sent."""
+
+    reader: DataReader
+    beyond: Callable[[int], Extent]
+
+    def read_into(self, buffer: memoryview, count: int, offset: int) -> int:
+        return self.reader.read_into(buffer, count, offset)

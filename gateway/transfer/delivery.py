@@ -1,17 +1,19 @@
 """The delivery service: finds due work, claims it, and gives it to the pools of its destinations."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
 
 from gateway import log
 from gateway.domain.peer import ApplicationEntity
-from gateway.domain.transfer import Delivery, DeliveryOutcome
+from gateway.domain.transfer import Delivery, DeliveryOutcome, SpoolRecord
 from gateway.errors import ConnectFailed, DecisionUnavailable, StoreError
 from gateway.metrics import Metrics
 from gateway.planning import Authority
 from gateway.store.database import Database
-from gateway.store.index import mark_released, releasable_record_ids
+from gateway.store.index import Claim, Claims, mark_released, releasable_record_ids
 from gateway.store.queue import claim, destinations_with_work, finish
 from gateway.store.spool import Spool
 from gateway.store.writer import Combiner, Writer
@@ -55,6 +57,8 @@ class DeliveryService:
         self._retention = timedelta(seconds=retention_s)
         self._clock = clock
         self._pools: dict[str, Pool] = {}
+        self._pools_lock = threading.Lock()
+        self._backlogged: set[str] = set()  # destinations with due work in the queue; for the writer's thread
         outcomes = Combiner(writer, finish, self._finished)
         self._context = PoolContext(settings, deliverer, metrics, outcomes.add, self._find_peer)
         self._wake = threading.Event()
@@ -71,6 +75,36 @@ class DeliveryService:
         """From any thread: there may be new work."""
         self._wake.set()
 
+    def claims(self) -> Claims:
+        """What of the records of one transaction goes to its pool without passing through the queue.
+
+        On the writer's thread, like every claim: as long as older deliveries wait in the queue, new ones line up there.
+        """
+        rooms: dict[str, int] = {}
+
+        def claim(_record: SpoolRecord, ae_title: str) -> Claim:
+            if ae_title not in rooms:
+                rooms[ae_title] = 0 if ae_title in self._backlogged else self._pool(ae_title).room
+            if not rooms[ae_title]:
+                self._backlogged.add(ae_title)
+                return Claim.QUEUE
+            rooms[ae_title] -= 1
+            return Claim.HAND_OVER
+
+        return claim
+
+    def hand_over(self, deliveries: Sequence[Delivery]) -> None:
+        """From any thread: deliveries that are ACTIVE in the ledger already."""
+        by_title: dict[str, list[Delivery]] = {}
+        for delivery in deliveries:
+            by_title.setdefault(delivery.destination_ae_title, []).append(delivery)
+        for ae_title, group in by_title.items():
+            self._pool(ae_title).add(group)
+
+    def offer(self, delivery: Delivery) -> bool:
+        """From any thread: an instance that is still arriving; whether its delivery begins at once."""
+        return not self._stopping and self._pool(delivery.destination_ae_title).offer(delivery)
+
     def enforce(self) -> None:
         """From any thread: consent or participation changed; break off every send that may not go on."""
         broken_off = self._deliverer.active.break_off(self._may_go_on)
@@ -83,15 +117,12 @@ class DeliveryService:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        stoppers = [threading.Thread(target=pool.stop, args=(timeout_s,)) for pool in self._pools.values()]
-        for stopper in stoppers:
-            stopper.start()
-        for stopper in stoppers:
-            stopper.join()
+        with self._pools_lock:
+            pools = list(self._pools.values())
+        _stop_all(pools, timeout_s)
         if broken_off := self._deliverer.active.break_off(lambda _: False):
             self._log.warning("sends_broken_off", count=broken_off)
-            for pool in self._pools.values():
-                pool.stop(BREAK_OFF_GRACE_S)
+            _stop_all(pools, BREAK_OFF_GRACE_S)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -118,18 +149,26 @@ class DeliveryService:
         return any(claimed)
 
     def _pool(self, title: str) -> Pool:
-        if title not in self._pools:
-            self._pools[title] = Pool(title, self._context)
-        return self._pools[title]
+        with self._pools_lock:
+            if title not in self._pools:
+                self._pools[title] = Pool(title, self._context)
+            return self._pools[title]
 
     def _claim(self, pool: Pool, limit_count: int) -> bool:
-        deliveries = self._writer.write(lambda session: claim(session, pool.ae_title, self._clock(), limit_count))
+        def operation(session: Session) -> list[Delivery]:
+            claimed = claim(session, pool.ae_title, self._clock(), limit_count)
+            if len(claimed) < limit_count:
+                self._backlogged.discard(pool.ae_title)
+            return claimed
+
+        deliveries = self._writer.write(operation)
         pool.add(deliveries)
         return bool(deliveries)
 
-    def _finished(self, _: DeliveryOutcome, result: DeliveryOutcome | Exception) -> None:
-        if isinstance(result, Exception):
-            self._log.error("outcome_not_recorded", error=result)
+    def _finished(self, _: Sequence[DeliveryOutcome], results: Sequence[DeliveryOutcome | Exception]) -> None:
+        for result in results:
+            if isinstance(result, Exception):
+                self._log.error("outcome_not_recorded", error=result)
         if self._starved:
             self._wake.set()
 
@@ -156,3 +195,12 @@ class DeliveryService:
         if record_ids:
             for record_id in self._writer.write(lambda session: mark_released(session, record_ids)):
                 self._spool.remove(record_id)
+
+
+def _stop_all(pools: Sequence[Pool], timeout_s: float) -> None:
+    """Stop pools side by side, so that each has the whole time."""
+    stoppers = [threading.Thread(target=pool.stop, args=(timeout_s,)) for pool in pools]
+    for stopper in stoppers:
+        stopper.start()
+    for stopper in stoppers:
+        stopper.join()

@@ -5,8 +5,9 @@ archives create the same patient twice.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
-from gateway.domain.transfer import Delivery
+from gateway.domain.transfer import Delivery, DeliveryId
 
 REMEMBERED_STUDIES_COUNT = 1000
 """Studies known to have begun at the destination; a forgotten one merely starts alone again."""
@@ -18,7 +19,7 @@ class Dispatch:
     def __init__(self) -> None:
         self._waiting: deque[Delivery] = deque()
         self._begun: dict[str, None] = {}
-        self._beginning: dict[str, int] = {}
+        self._beginning: dict[str, DeliveryId] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -30,7 +31,7 @@ class Dispatch:
         begun_count = sum(study in self._begun for study in studies)
         return begun_count + len(set(studies) - self._begun.keys())
 
-    def add(self, deliveries: list[Delivery]) -> None:
+    def add(self, deliveries: Sequence[Delivery]) -> None:
         self._waiting.extend(deliveries)
 
     def next(self) -> Delivery | None:
@@ -45,16 +46,18 @@ class Dispatch:
             return delivery
         return None
 
-    def finished(self, delivery: Delivery, *, delivered: bool) -> None:
-        """An attempt ended; when it was a study's first and it failed, another one goes first."""
+    def finished(self, delivery: Delivery, *, delivered: bool) -> bool:
+        """An attempt ended; whether others waited for it. When a study's first failed, another one goes first."""
         study = delivery.study_instance_uid
-        if self._beginning.get(study) == delivery.id:
+        was_awaited = self._beginning.get(study) == delivery.id
+        if was_awaited:
             del self._beginning[study]
         if delivered:
             self._begun.pop(study, None)
             self._begun[study] = None
             if len(self._begun) > REMEMBERED_STUDIES_COUNT:
                 self._begun.pop(next(iter(self._begun)))
+        return was_awaited
 
     def give_up(self) -> list[Delivery]:
         """Take everything that waits, to queue it again."""

@@ -31,8 +31,42 @@ WANTED = frozenset(
         SERIES_INSTANCE_UID,
     }
 )
+_COMMON = tuple(sorted(WANTED - {SOP_INSTANCE_UID}))
+
 UNTIL = SERIES_INSTANCE_UID
 """The last element the gateway needs; usually within the first 9 KB."""
+
+
+class HeadReader:
+    """Turns raw heads into identities; what the instances of a series have in common is read once.
+
+    For one sender, whose institution issued the Patient IDs. Owned by one thread.
+    """
+
+    def __init__(self, issuer_oid: str) -> None:
+        self._issuer_oid = issuer_oid
+        self._common: tuple[str | bytes | None, ...] = ()
+        self._head: InstanceHead | None = None
+
+    def read(self, elements: Mapping[int, bytes], transfer_syntax_uid: str) -> InstanceHead:
+        """As `instance_head`."""
+        common = (transfer_syntax_uid, *map(elements.get, _COMMON))
+        latest = self._head
+        if latest is None or common != self._common:
+            head = instance_head(elements, transfer_syntax_uid, self._issuer_oid)
+        else:
+            head = InstanceHead(
+                sop_class_uid=latest.sop_class_uid,
+                sop_instance_uid=_uid(elements, SOP_INSTANCE_UID, "SOP Instance UID"),
+                study_instance_uid=latest.study_instance_uid,
+                series_instance_uid=latest.series_instance_uid,
+                transfer_syntax_uid=transfer_syntax_uid,
+                patient=latest.patient,
+                accession_number=latest.accession_number,
+                modality=latest.modality,
+            )
+        self._common, self._head = common, head
+        return head
 
 
 def instance_head(elements: Mapping[int, bytes], transfer_syntax_uid: str, issuer_oid: str) -> InstanceHead:

@@ -6,7 +6,7 @@ while deliveries keep coming, and `linger_s` beyond.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -14,7 +14,7 @@ from gateway import log
 from gateway.domain.peer import ApplicationEntity
 from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
 from gateway.errors import AssociationRejected, DecisionUnavailable, GatewayError, NetworkError
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, Stage
 from gateway.net.connection import Connection
 from gateway.net.deadline import Deadline
 from gateway.net.dial import CONTEXT_LIMIT_COUNT, DialSettings, Proposal, dial, release
@@ -22,11 +22,13 @@ from gateway.transfer.deliver import Deliverer
 from gateway.transfer.dispatch import Dispatch
 from gateway.transfer.send import Sender
 
+STOPPED = "the gateway was stopped before it was sent"
+
 TRANSIENT_REJECTION = 2
 """PS3.8 §9.3.4: the result field of A-ASSOCIATE-RJ, rejected-transient."""
 
-CLAIMED_PER_ASSOCIATION_COUNT = 16
-"""Deliveries kept in memory for each association: claiming many at once is cheap, and a crash returns them all."""
+CLAIMED_PER_ASSOCIATION_COUNT = 64
+"""Deliveries kept in memory for each association, 1 KB each: what fits needs no claiming, and a crash returns all."""
 
 REJECTION_MEMORY_S = 60.0
 """How long a destination that rejected an association for want of room is treated with fewer of them."""
@@ -85,14 +87,30 @@ class Pool:
                 return 0
             return most - len(self._dispatch)
 
-    def add(self, deliveries: list[Delivery]) -> None:
+    def add(self, deliveries: Sequence[Delivery]) -> None:
         """Take claimed deliveries over; every one ends in an outcome."""
         with self._condition:
-            for delivery in deliveries:
-                self._proposals.setdefault(Proposal(delivery.sop_class_uid, delivery.transfer_syntax_uid))
-            self._dispatch.add(deliveries)
-            self._condition.notify_all()
-            self._start_workers()
+            stopping = self._stopping
+            if not stopping:
+                self._add(deliveries)
+        if stopping:
+            self._postpone(deliveries, NetworkError(STOPPED), 0.0)
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Take an instance that is still arriving, unless others wait or the destination is left in peace."""
+        with self._condition:
+            busy = len(self._dispatch) or len(self._workers) - self._seeking_count >= self._association_count
+            if self._stopping or self._failures or busy:
+                return False
+            self._add([delivery])
+            return True
+
+    def _add(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._proposals.setdefault(Proposal(delivery.sop_class_uid, delivery.transfer_syntax_uid))
+        self._dispatch.add(deliveries)
+        self._condition.notify(len(deliveries))
+        self._start_workers()
 
     def stop(self, timeout_s: float) -> None:
         """Let the sends under way finish, queue the rest again."""
@@ -101,7 +119,7 @@ class Pool:
             waiting = self._dispatch.give_up()
             workers = list(self._workers)
             self._condition.notify_all()
-        self._postpone(waiting, NetworkError("the gateway was stopped before it was sent"), 0.0)
+        self._postpone(waiting, NetworkError(STOPPED), 0.0)
         deadline = Deadline.after(timeout_s)
         for worker in workers:
             worker.join(max(0.0, deadline.remaining_s))
@@ -128,7 +146,7 @@ class Pool:
             if delivery := worker.delivery:
                 with self._condition:
                     self._dispatch.finished(delivery, delivered=False)
-                self._context.finish(self._context.deliverer.failed(delivery, "an error of the gateway; see its log"))
+                self._report(delivery, self._context.deliverer.failed(delivery, "an error of the gateway; see its log"))
         with self._condition:
             self._workers.discard(threading.current_thread())
             self._start_workers()
@@ -156,16 +174,28 @@ class Pool:
         """For a worker: an attempt ended."""
         delivered = outcome.state is DeliveryState.COMPLETED
         with self._condition:
-            self._dispatch.finished(delivery, delivered=delivered)
+            is_first = self._dispatch.finished(delivery, delivered=delivered)
             if delivered:
                 self._failures = 0
             self._seeking_count += 1
-            self._start_workers()  # the first of a study may have taken longer than others wait for the rest of it
-            self._condition.notify_all()
-        self._context.finish(outcome)
-        self._context.metrics.instances_delivered.labels(self.ae_title, outcome.state).inc()
+            if is_first:
+                self._start_workers()  # it may have taken longer than others wait for the rest of its study
+                self._condition.notify_all()
+        self._report(delivery, outcome)
+
+    def _report(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
+        """Enter an outcome. An instance that was to leave while it arrives, and did not, has none of its own."""
+        context = self._context
+        delivered = outcome.state is DeliveryState.COMPLETED
+        if delivery.is_arriving:
+            if not delivered and context.deliverer.cut_through.give_back(delivery.id):
+                self._log.info("cut_through_given_up", record_id=delivery.record_id, reason=outcome.detail)
+                return
+            context.deliverer.cut_through.finished(delivery.id)
+        context.finish(outcome)
+        context.metrics.instances_delivered.labels(delivery.calling_ae_title, self.ae_title, outcome.state).inc()
         if delivered:
-            self._context.metrics.delivered_bytes.labels(self.ae_title).inc(delivery.data_bytes)
+            context.metrics.delivered_bytes.labels(delivery.calling_ae_title, self.ae_title).inc(outcome.sent_bytes)
         elif outcome.state is DeliveryState.QUEUED:
             self._log.warning("delivery_postponed", record_id=delivery.record_id, reason=outcome.detail)
         else:
@@ -201,9 +231,9 @@ class Pool:
             self._condition.notify_all()
         self._postpone(waiting, error, delay_s)
 
-    def _postpone(self, deliveries: list[Delivery], error: GatewayError, delay_s: float) -> None:
+    def _postpone(self, deliveries: Sequence[Delivery], error: GatewayError, delay_s: float) -> None:
         for delivery in deliveries:
-            self._context.finish(self._context.deliverer.postponed(delivery, error, delay_s))
+            self._report(delivery, self._context.deliverer.postponed(delivery, error, delay_s))
 
 
 class _Worker:
@@ -229,7 +259,10 @@ class _Worker:
 
     def _deliver(self, delivery: Delivery) -> bool:
         """One attempt; False when this worker had better end."""
-        outcome = self._blocked(delivery)
+        deliverer = self._context.deliverer
+        waited = deliverer.clock() - delivery.due_at
+        self._context.metrics.stages.add(Stage.QUEUE, max(0.0, waited.total_seconds()))
+        outcome = None if self._is_ready_for(delivery) else self._blocked(delivery)
         if outcome is None:
             try:
                 connection, sender = self._association_for(delivery)
@@ -239,7 +272,7 @@ class _Worker:
             if not sender.accepts(delivery.sop_class_uid, delivery.transfer_syntax_uid):
                 outcome = self._not_accepted(delivery)
             else:
-                attempt = self._context.deliverer.attempt(delivery, sender, connection)
+                attempt = deliverer.attempt(delivery, sender, connection)
                 outcome = attempt.outcome
                 if not attempt.reusable:
                     self._close(_abort)
@@ -254,14 +287,20 @@ class _Worker:
             deliverer = self._context.deliverer
             return deliverer.postponed(delivery, error, deliverer.retries.first_retry_s)
 
+    def _is_ready_for(self, delivery: Delivery) -> bool:
+        """Whether the association that is open will do."""
+        return self._sender is not None and self._sender.accepts(delivery.sop_class_uid, delivery.transfer_syntax_uid)
+
     def _association_for(self, delivery: Delivery) -> tuple[Connection, Sender]:
         if self._sender and self._connection:
-            if self._sender.accepts(delivery.sop_class_uid, delivery.transfer_syntax_uid):
+            if self._is_ready_for(delivery):
                 return self._connection, self._sender
             self._close(release)
         settings = self._context.settings
         peer = self._context.find_peer(self._pool.ae_title)
+        began_at = monotonic()
         self._connection = dial(peer, self._pool.proposals_for(delivery), settings.dial)
+        self._context.metrics.stages.add(Stage.NEGOTIATE, monotonic() - began_at)
         self._sender = Sender(self._connection, settings.stall_timeout_s, settings.response_timeout_s)
         self._context.metrics.associations.labels("outbound", self._pool.ae_title).inc()
         return self._connection, self._sender

@@ -4,54 +4,78 @@ The last fragment is withheld until the bytes read from the spool are known to h
 a record that rotted on disk never becomes an instance at the destination.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from time import perf_counter
 from typing import Protocol
 
 from gateway.errors import RemoteProtocolError, SpoolCorrupt
 from gateway.net.connection import Connection
 from gateway.net.deadline import Deadline
-from gateway.wire.command import CStoreRQ, CStoreRSP
+from gateway.store.pages import PAGE_BYTES, page_aligned
+from gateway.wire.command import PRIORITY_MEDIUM, CStoreRQ, CStoreRSP
 from gateway.wire.events import CommandReceived
 from gateway.wire.message import FragmentFrame
 
-MEDIUM_PRIORITY = 0
-"""PS3.7 §9.1.1.1.5: 0 medium, 1 high, 2 low."""
+BUFFER_BYTES = 1 << 20
+"""Of each association: a CT image is read, hashed and sent as a whole, with one system call each."""
 
-FRAME_CAPACITY_BYTES = 1 << 20
-"""Sent with one system call; a CT image fits as a whole."""
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far a data set can be read: up to byte `end`; to its end, if it `is_whole`, else to a whole page.
+
+    `sha256` is the digest the whole has; None when nobody knows.
+    """
+
+    end: int
+    is_whole: bool
+    sha256: str | None = None
 
 
 class DataSource(Protocol):
-    """Where the bytes of a data set are read from: a spool record, or a file."""
+    """Where the bytes of a data set are read from: a spool record, whole or still arriving, or a file."""
 
-    def read_into(self, slots: Sequence[memoryview], offset: int) -> int:
-        """Fill the slots in order from the data set at `offset`; returns the bytes read, 0 at its end."""
+    def beyond(self, offset: int) -> Extent:
+        """What can be read: more than `offset` bytes, or the whole. Waits while more is still to come.
+
+        Raises:
+            GatewayError: nothing comes any more; the association must be aborted.
+        """
+        ...
+
+    def read_into(self, buffer: memoryview, count: int, offset: int) -> int:
+        """Read up to `count` bytes at `offset` of the data set to the start of the buffer; how many, 0 at its end.
+
+        Beyond them the buffer may be written to as well. It begins at a page of memory, and so does `offset` in the
+        data set, unless an earlier call returned less than was asked for.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An instance to send. `sha256` is the digest its `data_bytes` bytes must have; None when nobody knows."""
+    """An instance to send."""
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    data_bytes: int
-    sha256: str | None
     source: DataSource
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A data set that left in full: what the peer answered, and the digest of what it was sent.
+    """A data set that left in full: what the peer answered, and length and digest of what it was sent.
 
-    The peer's error comment is not kept: it is free text and may name a patient.
+    `sending_s` is the time until the last byte was written, `response_s` from then to the answer. The peer's error
+    comment is not kept: it is free text and may name a patient.
     """
 
     status: int
+    data_bytes: int
     sha256: str
+    sending_s: float
+    response_s: float
 
 
 class Sender:
@@ -62,6 +86,7 @@ class Sender:
         self._stall_timeout_s = stall_timeout_s
         self._response_timeout_s = response_timeout_s
         self._message_id = 0
+        self._buffer = page_aligned(BUFFER_BYTES)
         self._frames: dict[int, FragmentFrame] = {}
         self._contexts = {
             (context.abstract_syntax, context.transfer_syntax): context.context_id
@@ -82,75 +107,57 @@ class Sender:
         """
         context_id = self._contexts[instance.sop_class_uid, instance.transfer_syntax_uid]
         self._message_id = self._message_id % 0xFFFF + 1
-        request = CStoreRQ(self._message_id, instance.sop_class_uid, instance.sop_instance_uid, MEDIUM_PRIORITY)
+        request = CStoreRQ(self._message_id, instance.sop_class_uid, instance.sop_instance_uid, PRIORITY_MEDIUM)
         command = self._connection.association.send_command(context_id, request)
-        digest = self._send_data_set(command, self._frame(context_id), instance)
-        return self._response(digest)
+        began_at = perf_counter()
+        data_bytes, digest = self._send_data_set(command, self._frame(context_id), instance.source)
+        sent_at = perf_counter()
+        status = self._response()
+        return Sent(status, data_bytes, digest, sent_at - began_at, perf_counter() - sent_at)
 
-    def _send_data_set(self, command: bytes, frame: FragmentFrame, instance: Outgoing) -> str:
+    def _send_data_set(self, command: bytes, frame: FragmentFrame, source: DataSource) -> tuple[int, str]:
+        """Length and digest of what was sent."""
         digest = sha256()
         offset = 0
         pending: list[bytes | memoryview] = [command]
-        while offset < instance.data_bytes:
-            wanted = min(frame.payload_bytes, instance.data_bytes - offset)
-            _fill(frame, instance.source, offset, wanted)
-            for slot in _first(frame.slots, wanted):
-                digest.update(slot)
-            offset += wanted
-            last = offset == instance.data_bytes
-            if last and instance.sha256 not in (None, digest.hexdigest()):
+        last = False
+        while not last:
+            extent = source.beyond(offset)
+            count = min(extent.end - offset, len(frame.payload))
+            _fill(frame.payload, count, source, offset)
+            digest.update(frame.payload[:count])
+            offset += count
+            last = extent.is_whole and offset == extent.end
+            if last and extent.sha256 not in (None, digest.hexdigest()):
                 raise SpoolCorrupt("the data set read from the spool does not have the digest it arrived with")
-            pending.append(frame.framed(wanted, last=last))
+            pending += frame.framed(count, last)
             self._connection.send(pending, Deadline.after(self._stall_timeout_s))
             pending = []
-        return digest.hexdigest()
+        return offset, digest.hexdigest()
 
-    def _response(self, digest: str) -> Sent:
+    def _response(self) -> int:
+        """The peer's status."""
         event = self._connection.next_event(Deadline.after(self._response_timeout_s))
         match event:
             case CommandReceived(_, CStoreRSP() as response):
                 if response.message_id_being_responded_to != self._message_id:
                     raise RemoteProtocolError("a C-STORE response to another request arrived")
-                return Sent(response.status, digest)
+                return response.status
             case _:
                 raise RemoteProtocolError(f"{type(event).__name__} where a C-STORE response was due")
 
     def _frame(self, context_id: int) -> FragmentFrame:
         if context_id not in self._frames:
             association = self._connection.association
-            self._frames = {context_id: association.fragment_frame(context_id, FRAME_CAPACITY_BYTES)}
+            self._frames = {context_id: association.fragment_frame(context_id, self._buffer, PAGE_BYTES)}
         return self._frames[context_id]
 
 
-def _fill(frame: FragmentFrame, source: DataSource, offset: int, wanted: int) -> None:
-    """Read `wanted` bytes into the frame. A short read is followed by another; the end of the data is an error."""
-    slots = _first(frame.slots, wanted)
+def _fill(buffer: memoryview, count: int, source: DataSource, offset: int) -> None:
+    """Read `count` bytes. A short read is followed by another; the end of the data is an error."""
     filled = 0
-    while filled < wanted:
-        count = source.read_into(_skip(slots, filled), offset + filled)
-        if not count:
+    while filled < count:
+        got = source.read_into(buffer[filled:], count - filled, offset + filled)
+        if not got:
             raise SpoolCorrupt("a data set is shorter than its record says")
-        filled += count
-
-
-def _first(slots: tuple[memoryview, ...], count: int) -> list[memoryview]:
-    """The slots, cut after `count` bytes in all."""
-    chosen = []
-    for slot in slots:
-        if count <= 0:
-            break
-        chosen.append(slot if len(slot) <= count else slot[:count])
-        count -= len(slot)
-    return chosen
-
-
-def _skip(slots: list[memoryview], count: int) -> list[memoryview]:
-    """The slots without their first `count` bytes."""
-    if not count:
-        return slots
-    rest = []
-    for slot in slots:
-        if count < len(slot):
-            rest.append(slot[count:])
-        count = max(0, count - len(slot))
-    return rest
+        filled += got

@@ -31,7 +31,7 @@ from gateway.wire.events import (
     TransportClosed,
 )
 from gateway.wire.items import PDU_HEADER, PDU_HEADER_BYTES, invalid
-from gateway.wire.message import FRAME_CAPACITY_BYTES, FragmentFrame
+from gateway.wire.message import FragmentFrame
 from gateway.wire.negotiation import AcceptedContext, accepted_contexts
 from gateway.wire.pdu import AbortSource, AssociateAC, AssociateRJ, AssociateRQ, PDUType
 from gateway.wire.reassembly import MessageReceiver
@@ -142,6 +142,18 @@ class Association:
         """What the peer takes in a P-DATA-TF after its header; 0 is no limit."""
         return self._peer_maximum_length
 
+    @property
+    def likely_bytes(self) -> int:
+        """How much more is likely to come before there is something to answer; 0 when nobody knows.
+
+        Whoever waits for that much at once is woken less often, and must not wait long: it is a guess.
+        """
+        receiver = self._receiver
+        if receiver is None or not receiver.likely_bytes:
+            return 0
+        pending = self._end - self._start
+        return max(0, min(receiver.likely_bytes, self._limits.receive_buffer_bytes) - pending)
+
     def receive_buffer(self) -> memoryview:
         """Where the next received bytes go, never of length zero.
 
@@ -226,10 +238,10 @@ class Association:
         self._check_sending(context_id)
         return message.fragment_command(context_id, commands.encode(command), self._peer_maximum_length)
 
-    def fragment_frame(self, context_id: int, capacity_bytes: int = FRAME_CAPACITY_BYTES) -> FragmentFrame:
-        """A frame for data sets on this context; it may be used for any number of them."""
+    def fragment_frame(self, context_id: int, buffer: memoryview, unit_bytes: int = 2) -> FragmentFrame:
+        """A frame over a buffer, for data sets on this context; it may be used for any number of them."""
         self._check_sending(context_id)
-        return FragmentFrame(context_id, self._peer_maximum_length, capacity_bytes)
+        return FragmentFrame(context_id, self._peer_maximum_length, buffer, unit_bytes)
 
     def release(self) -> bytes:
         """A-RELEASE request: the bytes to send; then take events until `ReleaseCompleted`."""

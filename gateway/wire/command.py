@@ -4,6 +4,7 @@ One table says which element holds which field of which command; `encode` and `d
 without a type of their own are `OtherCommand`, so that a server can answer what it does not do.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -180,15 +181,6 @@ class _Form:
     decode: Callable[[bytes], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """A field of a command type: its name there, its element, and whether it must be present."""
-
-    name: str
-    tag: Tag
-    required: bool = True
-
-
 def _encode_uid(uid: str) -> bytes:
     if not is_uid_text(uid):
         raise LocalProtocolError(f"not a UID: {uid!r}")
@@ -258,6 +250,19 @@ _FORMS: Mapping[Tag, _Form] = MappingProxyType(
     }
 )
 
+
+class _Field:
+    """A field of a command type: its name there, its element, how it is written, and whether it must be present."""
+
+    __slots__ = ("form", "name", "required", "tag")
+
+    def __init__(self, name: str, tag: Tag, required: bool = True) -> None:
+        self.name = name
+        self.tag = int(tag)
+        self.form = _FORMS[tag]
+        self.required = required
+
+
 _MESSAGE_ID = _Field("message_id", Tag.MESSAGE_ID)
 _RESPONDED_TO = _Field("message_id_being_responded_to", Tag.MESSAGE_ID_BEING_RESPONDED_TO)
 _STATUS = _Field("status", Tag.STATUS)
@@ -300,6 +305,33 @@ _COMMAND_FIELDS: Mapping[type[Command], int] = MappingProxyType(
 )
 _TYPES: Mapping[int, type[Command]] = MappingProxyType({number: type_ for type_, number in _COMMAND_FIELDS.items()})
 
+
+def _layout(command_type: type[Command]) -> tuple[_Field | bytes, ...]:
+    """What follows the group length, by tag: fields, and the elements that are the same in every such command."""
+    has_data_set = command_type is CStoreRQ
+    parts: dict[int, _Field | bytes] = {field.tag: field for field in _FIELDS[command_type]}
+    for tag, number in (
+        (Tag.COMMAND_FIELD, _COMMAND_FIELDS[command_type]),
+        (Tag.COMMAND_DATA_SET_TYPE, DATA_SET_PRESENT if has_data_set else NO_DATA_SET),
+    ):
+        parts[tag] = _ELEMENT_HEADER.pack(0, tag, _US.size) + _US.pack(number)
+    return tuple(parts[tag] for tag in sorted(parts))
+
+
+# Encoding and decoding commands is done four times for each instance; what can be known in advance is.
+_LAYOUTS: Mapping[type[Command], tuple[_Field | bytes, ...]] = MappingProxyType(
+    {command_type: _layout(command_type) for command_type in _FIELDS}
+)
+_IN_ORDER: Mapping[type[Command], tuple[_Field, ...]] = MappingProxyType(
+    {
+        command_type: tuple(
+            next(field for field in own if field.name == each.name) for each in dataclasses.fields(command_type)
+        )
+        for command_type, own in _FIELDS.items()
+    }
+)
+"""The fields in the order of the command type."""
+
 _VALID_COMMAND_FIELDS = frozenset(CommandField) | {
     field | RESPONSE_BIT for field in CommandField if field is not CommandField.C_CANCEL
 }
@@ -325,20 +357,30 @@ def encode(command: Command) -> bytes:
     """
     if isinstance(command, OtherCommand):
         elements = _elements_of_other(command)
+        elements[Tag.COMMAND_DATA_SET_TYPE] = _US.pack(DATA_SET_PRESENT if command.has_data_set else NO_DATA_SET)
+        body = b"".join([_element(tag, value) for tag, value in sorted(elements.items())])
     else:
-        elements = {Tag.COMMAND_FIELD: _US.pack(_COMMAND_FIELDS[type(command)])}
-        for field in _FIELDS[type(command)]:
-            value = getattr(command, field.name)
-            if value is not None:
-                elements[field.tag] = _FORMS[field.tag].encode(value)
-            elif field.required:
-                raise LocalProtocolError(f"{type(command).__name__} without {field.name}")
-    elements[Tag.COMMAND_DATA_SET_TYPE] = _US.pack(DATA_SET_PRESENT if command.has_data_set else NO_DATA_SET)
-    body = b"".join(
-        _ELEMENT_HEADER.pack(tag >> 16, tag & 0xFFFF, len(value)) + value for tag, value in sorted(elements.items())
-    )
-    header = _ELEMENT_HEADER.pack(0, Tag.COMMAND_GROUP_LENGTH, _UL.size)
-    return header + _UL.pack(len(body)) + body
+        body = _encode_fields(command)
+    return _element(Tag.COMMAND_GROUP_LENGTH, _UL.pack(len(body))) + body
+
+
+def _encode_fields(command: CEchoRQ | CEchoRSP | CStoreRQ | CStoreRSP | CCancelRQ) -> bytes:
+    body = b""
+    for part in _LAYOUTS[type(command)]:
+        if isinstance(part, bytes):
+            body += part
+            continue
+        value = getattr(command, part.name)
+        if value is not None:
+            body += _element(part.tag, part.form.encode(value))
+        elif part.required:
+            raise LocalProtocolError(f"{type(command).__name__} without {part.name}")
+    return body
+
+
+def _element(tag: int, value: bytes) -> bytes:
+    """An element of the command group."""
+    return _ELEMENT_HEADER.pack(0, tag, len(value)) + value
 
 
 def decode(command_set: bytes | bytearray | memoryview) -> Command:
@@ -354,13 +396,14 @@ def decode(command_set: bytes | bytearray | memoryview) -> Command:
     command_type = _TYPES.get(command_field)
     if command_type is None:
         return _decode_other(command_field, has_data_set, elements)
-    values = {}
-    for field in _FIELDS[command_type]:
-        value = _FORMS[field.tag].decode(elements.get(field.tag, b""))
+    values: list[Any] = []
+    for field in _IN_ORDER[command_type]:
+        raw = elements.get(field.tag)
+        value = field.form.decode(raw) if raw else None
         if value is None and field.required:
             raise invalid(f"{command_type.__name__} without {field.name}")
-        values[field.name] = value
-    command = command_type(**values)
+        values.append(value)
+    command = command_type(*values)
     if command.has_data_set != has_data_set:
         raise invalid(f"{command_type.__name__} {'with' if has_data_set else 'without'} a data set")
     return command
@@ -437,20 +480,20 @@ def _parse(command_set: bytes) -> dict[int, bytes]:
     if len(command_set) > COMMAND_LIMIT_BYTES:
         raise LimitExceeded(f"a command set longer than {COMMAND_LIMIT_BYTES} bytes", AbortReason.INVALID)
     elements: dict[int, bytes] = {}
-    previous = -1
-    position = 0
-    while position < len(command_set):
-        if len(command_set) - position < _ELEMENT_HEADER.size:
+    previous, position, end = -1, 0, len(command_set)
+    unpack, header_bytes = _ELEMENT_HEADER.unpack_from, _ELEMENT_HEADER.size
+    while position < end:
+        if end - position < header_bytes:
             raise invalid("a command set ends inside an element")
-        group, number, length = _ELEMENT_HEADER.unpack_from(command_set, position)
-        position += _ELEMENT_HEADER.size
+        group, number, length = unpack(command_set, position)
+        start = position + header_bytes
+        position = start + length
         if group != 0 or number <= previous:
             raise invalid(f"({group:04X},{number:04X}) is not in the command group or out of order")
-        if position + length > len(command_set):
+        if position > end:
             raise invalid(f"(0000,{number:04X}) is longer than the command set")
-        elements[number] = command_set[position : position + length]
+        elements[number] = command_set[start:position]
         previous = number
-        position += length
     group_length = elements.get(Tag.COMMAND_GROUP_LENGTH, b"")
     expected = len(command_set) - _ELEMENT_HEADER.size - _UL.size
     if len(group_length) != _UL.size or _UL.unpack(group_length)[0] != expected:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 
-from gateway.errors import LimitExceeded, MalformedDataSet
+from gateway.errors import LimitExceeded, LocalProtocolError, MalformedDataSet
 from gateway.wire.codes import AbortReason
 from gateway.wire.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -44,7 +44,9 @@ _DELIMITER_GROUP = 0xFFFE
 _COMMAND_GROUP = 0x0000
 _FILE_META_GROUP = 0x0002
 _PIXEL_DATA_GROUP = 0x7FE0
-_SPECIAL_GROUPS = frozenset({_COMMAND_GROUP, _FILE_META_GROUP, _PIXEL_DATA_GROUP, _DELIMITER_GROUP})
+
+_FIRST_ORDINARY_TAG = 0x0003_0000
+"""Below stand the groups that do not belong in a data set; those that end a head are beyond any `until`."""
 
 _HEADER_BYTES = 8
 _LONG_HEADER_BYTES = 12
@@ -118,7 +120,10 @@ class HeadWalker:
 
         Raises:
             MalformedDataSet: the transfer syntax is not one whose data sets can be read.
+            LocalProtocolError: `until` is in group 7FE0 or beyond.
         """
+        if until >> 16 >= _PIXEL_DATA_GROUP:
+            raise LocalProtocolError(f"{_words(until)} is not in a head")
         if not can_read_head(transfer_syntax):
             raise MalformedDataSet(f"data sets in transfer syntax {transfer_syntax} cannot be read")
         self.elements: dict[int, bytes] = {}
@@ -206,23 +211,26 @@ class HeadWalker:
             Where it stopped, at the start of an element.
         """
         encoding, wanted, until = self._encoding, self._wanted, self._until
-        position, last_start = start, len(view) - _LONG_HEADER_BYTES
-        previous_tag = self._previous_tag
+        is_explicit, short_vrs, long_vrs = encoding.is_explicit, _SHORT_VRS, _LONG_VRS
+        unpack = encoding.tag_and_vr.unpack_from if is_explicit else encoding.tag_and_length.unpack_from
+        position, size = start, len(view)
+        last_start = size - _LONG_HEADER_BYTES
+        previous_tag = max(self._previous_tag, _FIRST_ORDINARY_TAG - 1)
         while position <= last_start:
-            if encoding.is_explicit:
-                group, number, vr, length = encoding.tag_and_vr.unpack_from(view, position)
+            if is_explicit:
+                group, number, vr, length = unpack(view, position)
                 value = position + _HEADER_BYTES
-                if vr not in _SHORT_VRS:
-                    if vr not in _LONG_VRS:
+                if vr not in short_vrs:
+                    if vr not in long_vrs:
                         break
                     (length,) = encoding.long_length.unpack_from(view, value)
                     value = position + _LONG_HEADER_BYTES
             else:
-                group, number, length = encoding.tag_and_length.unpack_from(view, position)
+                group, number, length = unpack(view, position)
                 value = position + _HEADER_BYTES
             tag = group << 16 | number
             end = value + length
-            if not previous_tag < tag < until or group in _SPECIAL_GROUPS or end > len(view):
+            if not previous_tag < tag < until or end > size:
                 break
             if tag in wanted:
                 if length > WANTED_VALUE_LIMIT_BYTES:
@@ -230,7 +238,8 @@ class HeadWalker:
                 self.elements[tag] = bytes(view[value:end])
             previous_tag = tag
             position = end
-        self._previous_tag = previous_tag
+        if position > start:
+            self._previous_tag = previous_tag
         self._count(position - start)
         return position
 

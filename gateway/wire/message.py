@@ -1,7 +1,7 @@
 """Sending messages: command sets and data sets as P-DATA-TF PDUs (PS3.7 §6.3.1, PS3.8 §9.3.5 and Annex E).
 
-The receiving half is `reassembly`. `FragmentFrame` is where a data set is read into on its way out, so that
-the bytes of a file become a run of PDUs without being copied again.
+The receiving half is `reassembly`. `FragmentFrame` is where a data set is read into on its way out: the bytes
+of a file, in one piece, become a run of PDUs without being copied again.
 """
 
 from gateway.errors import LocalProtocolError
@@ -17,11 +17,8 @@ UNLIMITED_MAXIMUM_LENGTH = 128 * 1024
 SMALLEST_MAXIMUM_LENGTH = PDV_OVERHEAD_BYTES + 2
 """A peer that takes less cannot be sent one even-length fragment."""
 
-FRAME_CAPACITY_BYTES = 256 * 1024
-"""Bytes of a frame: one gather read fills it and one send empties it; larger leaves the processor's cache."""
-
-SLOT_LIMIT = 1024
-"""Slots of a frame: what one preadv takes (IOV_MAX)."""
+FRAGMENTS_PER_FRAME_LIMIT = 2048
+"""So many headers are kept ready; peers that take so little that it matters are rare."""
 
 
 def fragment_payload_bytes(peer_maximum_length: int) -> int:
@@ -48,87 +45,53 @@ def fragment_command(context_id: int, command_set: bytes, peer_maximum_length: i
 
 
 class FragmentFrame:
-    """A reusable outgoing buffer that holds a run of P-DATA-TF PDUs with their headers in place.
+    """A reusable outgoing buffer: payload in one piece, sent as a run of P-DATA-TF PDUs with one fragment each.
 
-    Each PDU has one data fragment, all but the last of a data set equally long, and as long as the peer
-    allows; or a little shorter, so that a whole number of them fills the frame. Use, once for each piece of
-    the data set: fill `slots` in order (`os.preadv(file, frame.slots, offset)`), then send what `framed`
-    returns.
+    Use, once for each piece of a data set: fill `payload` from its start, then send what `framed` returns.
 
     Attributes:
-        payload_bytes: bytes of data set that fit in all slots together; always even.
-        slots: writable views of the payload places, in order. They live as long as the frame.
+        payload: where a piece of the data set is read into: the buffer given, or the beginning of it.
     """
 
-    def __init__(self, context_id: int, peer_maximum_length: int, capacity_bytes: int = FRAME_CAPACITY_BYTES) -> None:
-        """Lays out a frame of at most `capacity_bytes` for one context.
+    def __init__(self, context_id: int, peer_maximum_length: int, buffer: memoryview, unit_bytes: int = 2) -> None:
+        """Lays out a frame for one context over a buffer that belongs to it from now on.
+
+        `payload` is cut to a multiple of `unit_bytes`, an even number.
 
         Raises:
-            LocalProtocolError: no fragment fits in what the peer takes, or in the capacity.
+            LocalProtocolError: no fragment fits in what the peer takes, or no unit in the buffer.
         """
-        header_bytes = FRAGMENT_HEADER.size
-        pdu_count, self._payload_bytes = _layout(fragment_payload_bytes(peer_maximum_length), capacity_bytes)
-        self._stride_bytes = header_bytes + self._payload_bytes
         self._context_id = context_id
-        self._frame = memoryview(bytearray(pdu_count * self._stride_bytes))
-        self._full_header = _fragment_header(self._payload_bytes, context_id, 0)
-        self._changed_header: int | None = None  # start of the header that marks the end of what was framed last
-        starts = range(0, len(self._frame), self._stride_bytes)
-        for start in starts:
-            self._frame[start : start + header_bytes] = self._full_header
-        self.payload_bytes = pdu_count * self._payload_bytes
-        self.slots: tuple[memoryview, ...] = tuple(
-            self._frame[start + header_bytes : start + self._stride_bytes] for start in starts
-        )
+        self._fragment_bytes = fragment_payload_bytes(peer_maximum_length)
+        most_bytes = max(FRAGMENTS_PER_FRAME_LIMIT * self._fragment_bytes, unit_bytes)
+        capacity_bytes = min(len(buffer), most_bytes) // unit_bytes * unit_bytes
+        if not capacity_bytes:
+            raise LocalProtocolError(f"a frame of {len(buffer)} bytes has no room for {unit_bytes}")
+        self.payload = buffer[:capacity_bytes]
+        header = _fragment_header(self._fragment_bytes, context_id, 0)
+        self._buffers: list[bytes | memoryview] = []  # header and payload of all whole fragments
+        for start in range(0, capacity_bytes - self._fragment_bytes + 1, self._fragment_bytes):
+            self._buffers += [header, self.payload[start : start + self._fragment_bytes]]
 
-    def framed(self, count: int, last: bool) -> memoryview:
-        """The bytes to send when the first `count` payload bytes are filled; `last` ends the data set.
+    def framed(self, count: int, last: bool) -> list[bytes | memoryview]:
+        """What to send, in order, when the first `count` bytes of `payload` are filled; `last` ends the data set.
 
-        The view is valid until the slots are written or `framed` is called again. With `count` 0 it is empty,
-        or, when `last`, one empty fragment that ends the data set.
+        The views are valid until `payload` is written again. With `count` 0 there are none, or, when `last`, one
+        empty fragment that ends the data set.
 
         Raises:
-            LocalProtocolError: more than `payload_bytes`, or an odd count: data sets have an even length
-            (PS3.5 §7.1).
+            LocalProtocolError: more than fits, or an odd count: data sets have an even length (PS3.5 §7.1).
         """
-        if not 0 <= count <= self.payload_bytes or count % 2:
-            raise LocalProtocolError(
-                f"{count} bytes cannot be framed: at most {self.payload_bytes}, and an even number"
-            )
-        self._restore_header()
-        full_count, rest = divmod(count, self._payload_bytes)
-        if rest or (last and count == 0):
-            start, length = full_count * self._stride_bytes, rest
-        elif last:
-            start, length = (full_count - 1) * self._stride_bytes, self._payload_bytes
-        else:
-            return self._frame[: full_count * self._stride_bytes]
-        header = _fragment_header(length, self._context_id, LAST_BIT if last else 0)
-        self._frame[start : start + len(header)] = header
-        self._changed_header = start
-        return self._frame[: start + len(header) + length]
-
-    def _restore_header(self) -> None:
-        if self._changed_header is not None:
-            start = self._changed_header
-            self._frame[start : start + len(self._full_header)] = self._full_header
-            self._changed_header = None
-
-
-def _layout(largest_bytes: int, capacity_bytes: int) -> tuple[int, int]:
-    """How many PDUs a frame has, and the payload of each: whichever of the two ways carries more.
-
-    Either fragments as long as the peer allows, or one more PDU with slightly shorter ones: 256 KiB would
-    hold just one PDU for a peer that takes 128 KiB, since the headers leave no room for the second.
-    """
-    header_bytes = FRAGMENT_HEADER.size
-    full_count = min(capacity_bytes // (header_bytes + largest_bytes), SLOT_LIMIT)
-    shorter_bytes = (capacity_bytes // (full_count + 1) - header_bytes) & ~1
-    if full_count < SLOT_LIMIT and (full_count + 1) * shorter_bytes > full_count * largest_bytes:
-        return full_count + 1, shorter_bytes
-    if full_count == 0:
-        raise LocalProtocolError(f"no fragment fits in a frame of {capacity_bytes} bytes")
-    return full_count, largest_bytes
+        if not 0 <= count <= len(self.payload) or count % 2:
+            raise LocalProtocolError(f"{count} bytes cannot be framed: at most {len(self.payload)}, and an even number")
+        whole_count, rest = divmod(count, self._fragment_bytes)
+        if last and not rest and whole_count:
+            whole_count, rest = whole_count - 1, self._fragment_bytes
+        buffers = self._buffers[: 2 * whole_count]
+        if rest or last:
+            header = _fragment_header(rest, self._context_id, LAST_BIT if last else 0)
+            buffers += [header, self.payload[count - rest : count]]
+        return buffers
 
 
 def _fragment_header(length: int, context_id: int, control: int) -> bytes:

@@ -28,6 +28,9 @@ from gateway.wire.items import (
 FRAGMENTS_PER_EVENT_LIMIT = 512
 """Views in one `DataReceived`: few enough for one gather write (IOV_MAX is 1024)."""
 
+LENGTH_VARIATION_BYTES = 4 * 1024
+"""By how much the data sets of a series differ in length without compression: texts and private elements."""
+
 _BITS_BUT_LAST = 0xFF ^ LAST_BIT
 _NO_CONTEXT = 0  # context ids are odd
 
@@ -38,6 +41,8 @@ class MessageReceiver:
     Attributes:
         position: where in the buffer the last `next_event` stopped; bytes before it are not needed again.
         is_inside_pdu: whether the bytes at `position` continue a P-DATA-TF.
+        likely_bytes: how much more of the data set under way is likely to come, if it is not shorter than all before
+            it on this association, as in a series; 0 when nobody knows. A guess.
     """
 
     def __init__(
@@ -46,6 +51,9 @@ class MessageReceiver:
         """Takes messages on `context_ids`, in PDUs of `maximum_length` after the header at most."""
         self.position = 0
         self.is_inside_pdu = False
+        self.likely_bytes = 0
+        self._data_set_bytes = 0
+        self._shortest_data_set_bytes = 0
         self._context_ids = context_ids
         self._maximum_length = maximum_length
         self._command_limit_bytes = command_bytes
@@ -149,6 +157,8 @@ class MessageReceiver:
         self._command_set.clear()
         if command.has_data_set:
             self._is_data_due = True
+            self._data_set_bytes = 0
+            self.likely_bytes = max(0, self._shortest_data_set_bytes - LENGTH_VARIATION_BYTES)
         else:
             self._end_message()
         return CommandReceived(context_id, command)
@@ -194,6 +204,9 @@ class MessageReceiver:
             remaining = pdv_length - PDV_CONTROL_BYTES
             is_last = bool(control)
             is_open = True
+        taken_bytes = position - self.position
+        self._data_set_bytes += taken_bytes
+        self.likely_bytes = max(0, self.likely_bytes - taken_bytes)
         self.position, self._is_last = position, is_last
         self._pdv_remaining = remaining
         if not is_open:
@@ -206,8 +219,12 @@ class MessageReceiver:
         return DataReceived(context_id, tuple(fragments), is_end) if fragments or is_end else None
 
     def _end_message(self) -> None:
+        if self._is_data_due:
+            shortest, latest = self._shortest_data_set_bytes, self._data_set_bytes
+            self._shortest_data_set_bytes = min(shortest, latest) if shortest else latest
         self._message_context = _NO_CONTEXT
         self._is_data_due = False
+        self.likely_bytes = 0
         self._empty_pdv_count = 0
 
 

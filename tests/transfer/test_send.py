@@ -1,7 +1,7 @@
 """One C-STORE out: pynetdicom gets exactly the bytes, or no complete message."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,7 +12,8 @@ from gateway.errors import DeadlineExceeded, NetworkError, SpoolCorrupt
 from gateway.net.connection import Connection
 from gateway.net.deadline import Deadline
 from gateway.net.dial import DialSettings, Proposal, dial, release
-from gateway.transfer.send import FRAME_CAPACITY_BYTES, Outgoing, Sender
+from gateway.transfer.send import BUFFER_BYTES, Extent, Outgoing, Sender
+from gateway.wire.message import fragment_payload_bytes
 from tests.build import CT_IMAGE, EXPLICIT_VR_LITTLE_ENDIAN, new_uid
 from tests.transfer.receiver import Receiver
 from tests.wait import wait_until
@@ -23,27 +24,29 @@ PROPOSAL = Proposal(CT_IMAGE, EXPLICIT_VR_LITTLE_ENDIAN)
 
 @dataclass(frozen=True)
 class Bytes:
-    """A data set in memory; `step` bytes are given at most at once, as a disk may do."""
+    """A data set in memory; `step` bytes are given at most at once, as a disk may do, and `lead` bytes known at most."""
 
     data: bytes
     step: int = 1 << 30
+    lead: int = 1 << 30
+    sha256: str | None = None
+    claimed_bytes: int | None = None
 
-    def read_into(self, slots: Sequence[memoryview], offset: int) -> int:
-        left = min(self.step, len(self.data) - offset)
-        filled = 0
-        for slot in slots:
-            part = self.data[offset + filled : offset + min(filled + len(slot), left)]
-            slot[: len(part)] = part
-            filled += len(part)
-            if len(part) < len(slot):
-                break
-        return filled
+    def beyond(self, offset: int) -> Extent:
+        end = len(self.data) if self.claimed_bytes is None else self.claimed_bytes
+        if offset + self.lead < end:
+            return Extent(offset + self.lead, is_whole=False)
+        return Extent(end, is_whole=True, sha256=self.sha256)
+
+    def read_into(self, buffer: memoryview, count: int, offset: int) -> int:
+        part = self.data[offset : offset + min(count, self.step)]
+        buffer[: len(part)] = part
+        return len(part)
 
 
-def outgoing(data: bytes, source: Bytes | None = None, digest: str | None = "of the data") -> Outgoing:
-    if digest == "of the data":
-        digest = sha256(data).hexdigest()
-    return Outgoing(CT_IMAGE, new_uid(), EXPLICIT_VR_LITTLE_ENDIAN, len(data), digest, source or Bytes(data))
+def outgoing(data: bytes, source: Bytes | None = None) -> Outgoing:
+    source = source or Bytes(data, sha256=sha256(data).hexdigest())
+    return Outgoing(CT_IMAGE, new_uid(), EXPLICIT_VR_LITTLE_ENDIAN, source)
 
 
 @contextmanager
@@ -66,16 +69,14 @@ def random_bytes(count: int) -> bytes:
 @pytest.mark.parametrize("maximum_length", [4096, 4097, 5001, 16382, 32769, 65536, 131072, 0])
 def test_bytes_arrive_as_they_are_at_every_pdu_size(maximum_length: int) -> None:
     with Receiver(maximum_length=maximum_length).listening() as receiver, association(receiver) as connection:
-        (context,) = connection.association.contexts.values()
-        frame = connection.association.fragment_frame(context.context_id, FRAME_CAPACITY_BYTES).payload_bytes
-        one = len(connection.association.fragment_frame(context.context_id, FRAME_CAPACITY_BYTES).slots[0])
+        one, frame = fragment_payload_bytes(connection.association.peer_maximum_length), BUFFER_BYTES
         sizes = [2, one - 2, one, one + 2, frame - 2, frame, frame + 2, 2 * frame + one]
         ours = sender(connection)
         sent = [outgoing(random_bytes(size)) for size in sizes]
 
         for instance in sent:
             answer = ours.send(instance)
-            assert (answer.status, answer.sha256) == (0, instance.sha256)
+            assert (answer.status, answer.sha256) == (0, instance.source.beyond(0).sha256)
         release(connection, 5)
 
     assert receiver.uids == [instance.sop_instance_uid for instance in sent]
@@ -93,14 +94,24 @@ def test_source_may_give_less_than_asked_for(step: int) -> None:
     assert receiver.received[0][1] == data
 
 
-@pytest.mark.parametrize("size", [100, 50_000, FRAME_CAPACITY_BYTES * 2 + 10])
+@pytest.mark.parametrize("lead", [4096, 3 * 4096, 2 << 20])
+def test_what_is_still_arriving_leaves_as_far_as_it_is_known(lead: int) -> None:
+    data = random_bytes(300_000 if lead < 1 << 20 else 5 << 20)
+    with Receiver().listening() as receiver, association(receiver) as connection:
+        sent = sender(connection).send(outgoing(data, Bytes(data, lead=lead)))
+
+    assert sent.sha256 == sha256(data).hexdigest()
+    assert receiver.received[0][1] == data
+
+
+@pytest.mark.parametrize("size", [100, 50_000, BUFFER_BYTES * 2 + 10])
 def test_changed_data_never_become_a_complete_message(size: int) -> None:
     data = random_bytes(size)
     rotten = bytearray(data)
     rotten[size // 2] ^= 1
     with Receiver().listening() as receiver, association(receiver) as connection:
         with pytest.raises(SpoolCorrupt, match="digest"):
-            sender(connection).send(outgoing(data, Bytes(bytes(rotten))))
+            sender(connection).send(outgoing(data, Bytes(bytes(rotten), sha256=sha256(data).hexdigest())))
         connection.abort(Deadline.after(5))
         wait_until(lambda: not any(assoc.is_alive() for assoc in receiver.associations))  # type: ignore[attr-defined]
 
@@ -112,7 +123,7 @@ def test_data_that_end_early_never_become_a_complete_message(missing: int) -> No
     data = random_bytes(50_000)
     with Receiver().listening() as receiver, association(receiver) as connection:
         with pytest.raises(SpoolCorrupt, match="shorter"):
-            sender(connection).send(outgoing(data, Bytes(data[:-missing])))
+            sender(connection).send(outgoing(data, Bytes(data[:-missing], claimed_bytes=len(data))))
         connection.abort(Deadline.after(5))
         wait_until(lambda: not any(assoc.is_alive() for assoc in receiver.associations))  # type: ignore[attr-defined]
 
@@ -122,9 +133,9 @@ def test_data_that_end_early_never_become_a_complete_message(missing: int) -> No
 def test_digest_nobody_knows_is_reported() -> None:
     data = random_bytes(1000)
     with Receiver().listening() as receiver, association(receiver) as connection:
-        sent = sender(connection).send(outgoing(data, digest=None))
+        sent = sender(connection).send(outgoing(data, Bytes(data)))
 
-    assert sent.sha256 == sha256(data).hexdigest()
+    assert (sent.data_bytes, sent.sha256) == (len(data), sha256(data).hexdigest())
     assert receiver.received[0][1] == data
 
 
@@ -153,7 +164,7 @@ def test_several_contexts_on_one_association() -> None:
         ours = sender(connection)
         for number, uid in enumerate([CT_IMAGE, mr_image, CT_IMAGE, mr_image]):
             data = random_bytes(20_000 + 2 * number)
-            instance = Outgoing(uid, new_uid(), EXPLICIT_VR_LITTLE_ENDIAN, len(data), None, Bytes(data))
+            instance = Outgoing(uid, new_uid(), EXPLICIT_VR_LITTLE_ENDIAN, Bytes(data))
             assert ours.send(instance).status == 0
             assert receiver.received[-1] == (instance.sop_instance_uid, data)
         release(connection, 5)

@@ -9,8 +9,7 @@ from gateway.errors import LocalProtocolError
 from gateway.wire.command import COMMAND_LIMIT_BYTES
 from gateway.wire.items import PDU_HEADER_BYTES
 from gateway.wire.message import (
-    FRAME_CAPACITY_BYTES,
-    SLOT_LIMIT,
+    FRAGMENTS_PER_FRAME_LIMIT,
     SMALLEST_MAXIMUM_LENGTH,
     UNLIMITED_MAXIMUM_LENGTH,
     FragmentFrame,
@@ -44,12 +43,8 @@ def fragments(stream: bytes | memoryview, maximum_length: int) -> list[Fragment]
     return found
 
 
-def fill(frame: FragmentFrame, content: bytes) -> None:
-    position = 0
-    for slot in frame.slots:
-        part = content[position : position + len(slot)]
-        slot[: len(part)] = part
-        position += len(part)
+def frame_of(capacity_bytes: int, maximum_length: int = 16384, unit_bytes: int = 2) -> FragmentFrame:
+    return FragmentFrame(CONTEXT, maximum_length, memoryview(bytearray(capacity_bytes)), unit_bytes)
 
 
 def pattern(count: int, seed: int = 0) -> bytes:
@@ -68,19 +63,17 @@ def test_commands_come_back(count: int, maximum_length: int) -> None:
     assert [is_last for *_, is_last, _ in found] == [False] * (len(found) - 1) + [True]
 
 
-@given(maximum_lengths, st.integers(14, 5000), st.data())
+@given(maximum_lengths, st.integers(2, 5000), st.data())
 @settings(max_examples=150)
 def test_data_comes_back(maximum_length: int, capacity_bytes: int, data: st.DataObject) -> None:
     """A frame is used again and again, with any count, and always sends just what was filled."""
-    frame = FragmentFrame(CONTEXT, maximum_length, capacity_bytes)
-    counts = st.integers(0, frame.payload_bytes // 2).map(lambda half: 2 * half)
-    uses = data.draw(st.lists(st.tuples(counts | st.just(frame.payload_bytes), st.booleans()), max_size=6))
+    frame = frame_of(capacity_bytes, maximum_length)
+    counts = st.integers(0, len(frame.payload) // 2).map(lambda half: 2 * half)
+    uses = data.draw(st.lists(st.tuples(counts | st.just(len(frame.payload)), st.booleans()), max_size=6))
     for number, (count, last) in enumerate(uses):
         content = pattern(count, seed=number)
-        fill(frame, content)
-        stream = frame.framed(count, last)
-        assert len(stream) <= capacity_bytes
-        found = fragments(stream, maximum_length)
+        frame.payload[:count] = content
+        found = fragments(b"".join(frame.framed(count, last)), maximum_length)
         assert b"".join(piece for *_, piece in found) == content
         assert all(len(piece) % 2 == 0 for *_, piece in found)
         assert {head[:2] for head in found} <= {(CONTEXT, False)}
@@ -90,60 +83,73 @@ def test_data_comes_back(maximum_length: int, capacity_bytes: int, data: st.Data
 
 
 @pytest.mark.parametrize("maximum_length", [4096, 16382, 16384, 32768, 65536, 131072, 0])
-def test_frames_are_full(maximum_length: int) -> None:
-    """Hardly anything of the capacity is left over, and the PDUs are nearly as large as the peer allows."""
-    frame = FragmentFrame(CONTEXT, maximum_length)
+def test_fragments_are_as_long_as_the_peer_allows(maximum_length: int) -> None:
+    """All but the last of a frame."""
+    frame = frame_of(1 << 20, maximum_length, unit_bytes=4096)
     largest = fragment_payload_bytes(maximum_length)
 
-    sent = frame.framed(frame.payload_bytes, last=False)
-    assert FRAME_CAPACITY_BYTES * 0.999 < len(sent) <= FRAME_CAPACITY_BYTES
-    assert len({len(slot) for slot in frame.slots}) == 1
-    assert largest * 0.998 < len(frame.slots[0]) <= largest
+    lengths = [
+        len(piece) for *_, piece in fragments(b"".join(frame.framed(len(frame.payload), last=False)), maximum_length)
+    ]
+
+    assert set(lengths[:-1]) == {largest}
+    assert sum(lengths) == 1 << 20
 
 
-def test_pdu_is_cut_to_the_capacity() -> None:
-    frame = FragmentFrame(CONTEXT, 2**32 - 1, 1000)
-
-    assert len(frame.slots) == 1
-    assert len(frame.framed(frame.payload_bytes, last=True)) == 1000
+@pytest.mark.parametrize(("capacity_bytes", "unit_bytes", "expected"), [(10_000, 4096, 8192), (4097, 2, 4096)])
+def test_payload_is_whole_units(capacity_bytes: int, unit_bytes: int, expected: int) -> None:
+    assert len(frame_of(capacity_bytes, unit_bytes=unit_bytes).payload) == expected
 
 
-def test_slots_are_few_enough_for_one_gather_read() -> None:
-    frame = FragmentFrame(CONTEXT, SMALLEST_MAXIMUM_LENGTH)
+def test_a_fragment_larger_than_the_frame_is_cut_to_it() -> None:
+    frame = frame_of(1000, 2**32 - 1)
 
-    assert len(frame.slots) == SLOT_LIMIT
-    assert frame.payload_bytes == 2 * SLOT_LIMIT
+    assert [len(piece) for *_, piece in fragments(b"".join(frame.framed(1000, last=True)), 0)] == [1000]
+
+
+@pytest.mark.parametrize("unit_bytes", [2, 4096])
+def test_few_headers_are_kept_for_a_peer_that_takes_next_to_nothing(unit_bytes: int) -> None:
+    frame = frame_of(1 << 20, SMALLEST_MAXIMUM_LENGTH, unit_bytes)
+
+    assert len(frame.payload) == max(2 * FRAGMENTS_PER_FRAME_LIMIT, unit_bytes)
 
 
 def test_nothing_filled_is_nothing_sent_unless_it_ends_the_data_set() -> None:
-    frame = FragmentFrame(CONTEXT, 16384)
+    frame = frame_of(20_000)
 
-    assert frame.framed(0, last=False) == b""
-    assert fragments(frame.framed(0, last=True), 16384) == [(CONTEXT, False, True, b"")]
-    assert frame.framed(0, last=False) == b""
+    assert frame.framed(0, last=False) == []
+    assert fragments(b"".join(frame.framed(0, last=True)), 16384) == [(CONTEXT, False, True, b"")]
+    assert frame.framed(0, last=False) == []
 
 
 def test_framing_copies_nothing() -> None:
-    frame = FragmentFrame(CONTEXT, 16384)
+    buffer = bytearray(20_000)
+    frame = FragmentFrame(CONTEXT, 16384, memoryview(buffer))
 
-    assert frame.framed(20000, last=True).obj is frame.slots[0].obj
+    _, first, _, second = frame.framed(20_000, last=True)
+
+    assert isinstance(first, memoryview)
+    assert isinstance(second, memoryview)
+    assert first.obj is second.obj is buffer
 
 
 @pytest.mark.parametrize("count", [-2, 1, 3])
 def test_odd_counts_are_refused(count: int) -> None:
-    frame = FragmentFrame(CONTEXT, 16384)
+    frame = frame_of(20_000)
     for last in (False, True):
         with pytest.raises(LocalProtocolError):
             frame.framed(count, last)
 
 
 def test_more_than_fits_is_refused() -> None:
-    frame = FragmentFrame(CONTEXT, 16384, 1024)
+    frame = frame_of(1024)
     with pytest.raises(LocalProtocolError):
-        frame.framed(frame.payload_bytes + 2, last=False)
+        frame.framed(1026, last=False)
 
 
-@pytest.mark.parametrize(("maximum_length", "capacity_bytes"), [(7, 1024), (1, 1024), (16384, 13), (0, 0)])
-def test_frames_without_room_are_refused(maximum_length: int, capacity_bytes: int) -> None:
+@pytest.mark.parametrize(
+    ("maximum_length", "capacity_bytes", "unit_bytes"), [(7, 1024, 2), (1, 1024, 2), (16384, 1, 2), (16384, 4095, 4096)]
+)
+def test_frames_without_room_are_refused(maximum_length: int, capacity_bytes: int, unit_bytes: int) -> None:
     with pytest.raises(LocalProtocolError):
-        FragmentFrame(CONTEXT, maximum_length, capacity_bytes)
+        frame_of(capacity_bytes, maximum_length, unit_bytes)
