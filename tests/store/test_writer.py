@@ -17,6 +17,7 @@ from gateway.store import writer as writer_module
 from gateway.store.database import Database
 from gateway.store.tables import PersonRow
 from gateway.store.writer import BACKLOG_COUNT, BATCH_COUNT, Combiner, Writer
+from tests.store.taken import Taken
 from tests.wait import wait_until
 
 
@@ -371,44 +372,18 @@ def test_item_added_after_the_stop_is_reported(sqlite: Database) -> None:
     assert ledger.results == [("late", "StoreUnavailable"), ("later", "StoreUnavailable")]
 
 
-class Taken(threading.Condition):
-    """A Combiner's condition; does something each time when items have just been taken and the lock is free."""
-
-    def __init__(self, then: Callable[[], None]) -> None:
-        super().__init__()
-        self._then = then
-        self._taken = False
-
-    def notify_all(self) -> None:
-        self._taken = True
-        super().notify_all()
-
-    def __exit__(self, *error: Any) -> None:
-        taken, self._taken = self._taken, False
-        super().__exit__(*error)
-        if taken:
-            self._then()
-
-
 def test_item_added_just_when_the_last_one_was_taken_is_written_once(writer: Writer) -> None:
     """Posted by the thread that adds and by the one that takes, it was written twice, and the next one never."""
     ledger = Ledger()
     written: list[str] = []
-    combiner: Combiner[str, str]
 
     def write(_: Session, items: Sequence[str]) -> list[str]:
         written.extend(items)
         return [f"<{item}>" for item in items]
 
-    def add_from_another_thread() -> None:
-        if more:
-            thread = threading.Thread(target=combiner.add, args=(more.pop(0),))
-            thread.start()
-            thread.join(30)
-
-    more = ["2", "3", "4"]
     combiner = Combiner(writer, write, ledger.done)
-    combiner._changed = Taken(add_from_another_thread)
+    more = ["2", "3", "4"]
+    combiner._changed = Taken(lambda: combiner.add(more.pop(0)) if more else None)
     combiner.add("1")
     wait_until(lambda: len(ledger.results) >= 4)
 

@@ -19,6 +19,7 @@ from gateway.store.tables import DeliveryRow, InstanceRow
 from gateway.store.writer import Writer
 from gateway.transfer.arrivals import Arrivals, recover
 from tests.build import NOON, PACS_B, node_database, plan, record, spooled
+from tests.store.taken import Taken
 from tests.wait import wait_until
 
 
@@ -87,6 +88,21 @@ def test_same_instance_again_needs_no_second_file(spool: Spool, database: Databa
 
     wait_until(lambda: list(spool.record_ids()) == [first.record_id])
     assert states(database) == {first.record_id: InstanceState.SPOOLED}
+
+
+def test_no_record_is_taken_for_one_that_came_again(spool: Spool, database: Database, writer: Writer) -> None:
+    """A record that is entered at a bad moment must be indexed once: indexed twice, the second time it looks like an
+    instance sent again, and what was removed was the file of the next one."""
+    made = [spooled(spool, f"data {n}".encode()) for n in range(4)]
+    arrivals = Arrivals(spool, writer, lambda: None)
+    more = made[1:]
+    arrivals._records._changed = Taken(lambda: arrivals.enter(more.pop(0)) if more else None)
+    arrivals.enter(made[0])
+    wait_until(lambda: not more)
+    writer.stop()
+
+    assert set(spool.record_ids()) == {one.record_id for one in made}
+    assert states(database) == {one.record_id: InstanceState.SPOOLED for one in made}
 
 
 def test_other_content_is_kept_aside(spool: Spool, database: Database, writer: Writer) -> None:
