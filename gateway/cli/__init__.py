@@ -7,6 +7,7 @@ import sys
 import typer
 
 from gateway import __version__
+from gateway.cli.bench import bench_app
 from gateway.cli.common import ExitCode, fail, say
 from gateway.cli.consent import consent_app
 from gateway.cli.demo import demo_command
@@ -40,6 +41,7 @@ for name, group in (
     ("token", token_app),
     ("config", config_app),
     ("db", db_app),
+    ("bench", bench_app),
 ):
     app.add_typer(group, name=name)
 

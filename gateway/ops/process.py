@@ -1,6 +1,7 @@
 """A program that does not outlive the process that started it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,10 @@ class GuardedProcess:
         """End it: SIGTERM, and SIGKILL if it takes too long or need not tidy up."""
         self._end(tidy)
         self.detach()
+
+    def interrupt(self) -> None:
+        """SIGINT, as Ctrl-C at a terminal would send it; it is still to be stopped."""
+        self._process.send_signal(signal.SIGINT)
 
     def detach(self) -> None:
         """Let it outlive us."""
