@@ -226,7 +226,7 @@ def _delivered(destination: Destination, count: int, sending: "Future[Sending]",
 
 
 def _pause_s(arrived: int, count: int, moving_s: float) -> float:
-    """Until the next question: a share of what is left at the present rate, but never a large part of what has passed."""
+    """Until the next question: a share of what is left at the present rate, never a large part of what has passed."""
     if not arrived:
         return FIRST_LOOK_S
     remaining_s = moving_s / arrived * (count - arrived)
