@@ -56,7 +56,7 @@ def bench_run(
     extent = runner.QUICK if quick else runner.FULL
     plan = runner.Plan(
         runner.by_number(figure),
-        frozenset(workload) if workload else None,
+        frozenset(workload) if workload else runner.QUICK_WORKLOADS if quick else None,
         runner.with_rounds(extent, rounds),
         dicom,
     )
@@ -72,6 +72,8 @@ def bench_run(
     if failures := runner.failures_of(run):
         tell(f"{failures} acknowledged instances were lost, changed or delivered twice: this must not happen")
         raise typer.Exit(ExitCode.FAILED)
+    if runner.is_partial(run):
+        raise typer.Exit(ExitCode.PARTIAL)
 
 
 class _Bars:

@@ -1,7 +1,7 @@
 """What a process costs, from /proc; and what the gateway says of its own stages."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,8 @@ from gateway.ops.bench.result import Bucket, Latency, Stage
 
 GAP_BOUNDS_S = (0.001, 0.002, 0.005, 0.010, 0.020, 0.030, 0.050, 0.100, 0.200, 0.500)
 """Of the histogram of gaps: fine around 40 ms, the delayed acknowledgement of Linux."""
-STALL_S = range(30, 50)
-"""Milliseconds: the bucket in which a delayed acknowledgement shows."""
-STALLED_SHARE = 0.2
-"""Of all gaps in that bucket, from which on it is no accident."""
+STALL_BELOW_S = 0.050
+"""The bucket from 30 ms to this is where Linux's delayed acknowledgement of 40 ms shows."""
 METRICS_TIMEOUT_S = 10.0
 _SCHED_CLOCK = 2
 """CPUCLOCK_SCHED: a clock of the kernel that counts a whole process, its ended threads too, in nanoseconds."""
@@ -92,14 +90,10 @@ def histogram_of(gaps_s: Iterable[float]) -> tuple[Bucket, ...]:
     return tuple(Bucket(bound_s, count) for bound_s, count in zip((*GAP_BOUNDS_S, None), counts, strict=True))
 
 
-def is_stalled(gaps: Iterable[Bucket]) -> bool:
-    """Whether so many gaps are as long as a delayed acknowledgement that it is one."""
-    total = stalled = 0
-    for bucket in gaps:
-        total += bucket.count
-        if bucket.below_s is not None and STALL_S.start / 1000 < bucket.below_s <= STALL_S.stop / 1000:
-            stalled += bucket.count
-    return total > 0 and stalled >= STALLED_SHARE * total
+def is_stalled(gaps: Sequence[Bucket]) -> bool:
+    """Whether more gaps are as long as a delayed acknowledgement than are of any other length."""
+    peak = max(gaps, key=lambda bucket: bucket.count, default=None)
+    return peak is not None and peak.count > 0 and peak.below_s == STALL_BELOW_S
 
 
 StageCounts = Mapping[str, tuple[int, float]]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from gateway.errors import NetworkError, PeerSystemError
 from gateway.ops.bench import figures
 from gateway.ops.bench.cases import Case, Progress, extrapolated, run_case
 from gateway.ops.bench.figures import FIGURES, Figure
@@ -51,7 +52,8 @@ class Extent:
 
 
 FULL = Extent()
-QUICK = Extent(rounds=1, scale=0.1, slow_count=20, probe_count=10)
+QUICK = Extent(rounds=1, scale=0.2, slow_count=20, probe_count=10)
+QUICK_WORKLOADS = frozenset({"ct", "1gb", "4gb"})
 
 
 def with_rounds(extent: Extent, rounds: int | None) -> Extent:
@@ -84,9 +86,11 @@ class Plan:
     dicom: Path | None = None
 
     def workloads_of(self, figure: Figure) -> tuple[str, ...]:
+        """Those asked for, where the figure can be measured with them: with a series, or with one large object."""
         if self.workloads is None:
             return figure.workloads
-        return tuple(name for name in figure.workloads if name in self.workloads)
+        kinds = {WORKLOADS[name].is_streamed for name in figure.workloads}
+        return tuple(name for name in WORKLOADS if name in self.workloads and WORKLOADS[name].is_streamed in kinds)
 
     def transfer_count(self) -> int:
         """How many transfers it takes."""
@@ -100,9 +104,7 @@ def run(plan: Plan, command_line: str, scratch: Path | None = None, reporter: Re
     """Run a plan.
 
     Raises:
-        NotFound: Orthanc or DCMTK is not on this machine; the message says how to get it.
-        InputError: the user's files cannot be used.
-        PeerSystemError, NetworkError: a transfer failed.
+        InputError: the user's files cannot be used; or Orthanc or DCMTK is not here, and how to get it.
     """
     reporter = reporter or Silent()
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -115,12 +117,19 @@ def run(plan: Plan, command_line: str, scratch: Path | None = None, reporter: Re
         for figure in plan.figures:
             workloads = plan.workloads_of(figure)
             for name in workloads:
-                samples += _measured(figure, name, sources, reporter, folder)
+                samples += _measured(figure, name, sources, folder, _Log(reporter, remarks))
             verdicts += [goal.verdict(figure.number, samples) for goal in figure.goals if goal.workload in workloads]
     return Run(command_line, started_at, environment, tuple(samples), tuple(verdicts), (*remarks, *_remarks(samples)))
 
 
+FAILED_WORD = "Failed:"
+"""How a remark begins that is about a transfer that did not come to its end."""
 IN_MEMORY_WORDS = "The spool was in memory, not on a disk: nothing that was acknowledged was durable. Choose --scratch."
+
+
+def is_partial(run: Run) -> bool:
+    """Whether a transfer failed, so that something is missing."""
+    return any(remark.startswith(FAILED_WORD) for remark in run.remarks)
 
 
 def failures_of(run: Run) -> int:
@@ -128,28 +137,40 @@ def failures_of(run: Run) -> int:
     return sum((sample.lost_count or 0) + (sample.duplicated_count or 0) for sample in run.samples)
 
 
-def _measured(figure: Figure, workload: str, sources: "_Sources", reporter: Reporter, folder: Path) -> Iterator[Sample]:
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Where it is told what goes on, and what went wrong."""
+
+    reporter: Reporter
+    remarks: list[str]
+
+
+def _measured(figure: Figure, workload: str, sources: "_Sources", folder: Path, log: _Log) -> Iterator[Sample]:
+    """All samples of a figure with one workload; a transfer that failed is left out, and remarked upon."""
     extent = sources.extent
+    whole = sources.whole(workload)
     for case in figure.probes:
-        yield _transfer(
-            figure, case, sources.part(workload, extent.probe_count), folder, turn="looked at", reporter=reporter
-        )
+        yield from _transfer(figure, case, sources.part(workload, extent.probe_count), folder, log, "looked at")
     for number in range(1, extent.rounds + 1):
         start = (number - 1) % len(figure.cases)
         for case in (*figure.cases[start:], *figure.cases[:start]):
-            whole = sources.whole(workload)
             part = sources.part(workload, extent.slow_count) if case.is_slow else whole
-            sample = _transfer(figure, case, part, folder, turn=f"round {number}", reporter=reporter)
-            if part is not whole:
-                sample = extrapolated(sample, len(whole.digests), whole.data_bytes)
-            yield replace(sample, round=number)
+            for sample in _transfer(figure, case, part, folder, log, f"round {number}"):
+                scaled = sample if part is whole else extrapolated(sample, len(whole.digests), whole.data_bytes)
+                yield replace(scaled, round=number)
 
 
-def _transfer(figure: Figure, case: Case, source: Source, folder: Path, *, turn: str, reporter: Reporter) -> Sample:
-    progress = reporter.begin(f"figure {figure.number}, {source.name}, {turn}: {case.key}", len(source.digests))
+def _transfer(  # noqa: PLR0917  # all of it is where and what
+    figure: Figure, case: Case, source: Source, folder: Path, log: _Log, turn: str
+) -> Iterator[Sample]:
+    """One sample, or none if the transfer failed."""
+    what = f"figure {figure.number}, {source.name}, {turn}: {case.key}"
+    progress = log.reporter.begin(what, len(source.digests))
     scratch = Path(tempfile.mkdtemp(prefix="transfer-", dir=folder))
     try:
-        return run_case(figure.number, case, source, scratch, progress)
+        yield run_case(figure.number, case, source, scratch, progress)
+    except (PeerSystemError, NetworkError) as error:
+        log.remarks.append(f"{FAILED_WORD} {what}: {error}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -188,11 +209,17 @@ class _Sources:
 
 
 def _remarks(samples: Sequence[Sample]) -> Iterator[str]:
-    stalled = [sample for sample in samples if is_stalled(sample.gaps)]
+    stalled = [sample for sample in samples if sample.wire and is_stalled(sample.gaps)]
     for where in dict.fromkeys(f"{figures.key_of(sample)} ({sample.peers})" for sample in stalled):
         yield STALL_WORDS.format(where=where)
-    if any(sample.variant.endswith("traced") and sample.syscalls_per_instance is None for sample in samples):
-        yield "System calls were not counted: strace is not here, or may not look at the gateway."
+    for sample in samples:
+        if sample.syscalls_per_instance is not None and sample.syncs_per_instance is not None:
+            yield (
+                f"{sample.workload}: {sample.syscalls_per_instance:.0f} system calls of the gateway for each instance, "
+                f"{sample.syncs_per_instance:.2f} of them syncs."
+            )
+        elif sample.variant == figures.TRACED:
+            yield "System calls were not counted: strace is not here, or may not look at the gateway."
 
 
 @contextmanager

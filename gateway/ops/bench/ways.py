@@ -81,8 +81,11 @@ def hop_of(
         case Way.GATEWAY:
             node = GatewayNode(folder, {"spool.free_space_floor_bytes": str(FREE_SPACE_FLOOR_BYTES), **settings})
             token = _register(node, destination, patient_ids)
-            with node:
+            try:
+                node.start()
                 yield Hop(_ae(GATEWAY, node.dicom_port), (node.pid,), rest_url=node.rest_url, token=token)
+            finally:
+                node.kill()  # nothing is left that it could drain
 
 
 def _router(destination: ApplicationEntity, setup: Peers, folder: Path) -> OrthancServer:

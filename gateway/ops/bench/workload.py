@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
 from gateway.errors import InputError
 from gateway.ops.part10 import Part10File, read_part10
@@ -34,8 +34,6 @@ HEAD_PIXELS = 512
 """Rows and columns of the generated CT head."""
 BLOCK_BYTES = 1 << 20
 """A streamed object is made in pieces of this size: one piece is in memory at a time."""
-MULTIFRAME_SOP_CLASS = UID("1.2.840.10008.5.1.4.1.1.7.3")
-"""Multi-frame Grayscale Word Secondary Capture Image Storage (PS3.6 Annex A)."""
 _UID_DIGITS = 10**37
 """UIDs of the same length, so that one encoded data set becomes the next by putting another in its place."""
 _NUMBER = "{:08}"
@@ -74,7 +72,7 @@ class Workload:
     @property
     def sop_class_uid(self) -> UID:
         if self.is_streamed:
-            return MULTIFRAME_SOP_CLASS
+            return EnhancedCTImageStorage
         return MRImageStorage if self.modality == "MR" else CTImageStorage
 
 
@@ -84,8 +82,8 @@ WORKLOADS = {
         Workload("ct", "CT, 500 x 525 kB", 500, HEAD_PIXELS, HEAD_PIXELS, Pixels.CT),
         Workload("mr", "MR, 2000 x 131 kB", 2000, 256, 256, modality="MR"),
         Workload("small", "small, 10000 x 39 kB", 10_000, 139, 140),
-        Workload("1gb", "one object of 1 GB", 1, 1000, 1000, modality="OT", frames=500),
-        Workload("4gb", "one object of just under 4 GiB", 1, 1024, 1024, modality="OT", frames=2047),
+        Workload("1gb", "one object of 1 GB", 1, 1000, 1000, frames=500),
+        Workload("4gb", "one object of just under 4 GiB", 1, 1024, 1024, frames=2047),
     )
 }
 """By name; sizes of references/performance: a CT, an MR, the small images that published figures are made with."""
