@@ -56,7 +56,7 @@ def bench_run(
     extent = runner.QUICK if quick else runner.FULL
     plan = runner.Plan(
         runner.by_number(figure),
-        frozenset(workload) if workload else runner.QUICK_WORKLOADS if quick else None,
+        frozenset(workload) if workload else None,
         runner.with_rounds(extent, rounds),
         dicom,
     )

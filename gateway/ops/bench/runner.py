@@ -43,6 +43,8 @@ class Extent:
     scale: float = 1.0
     slow_count: int = 200
     probe_count: int = 40
+    workloads: frozenset[str] = frozenset(WORKLOADS)
+    """Of those a figure has, only these."""
 
     def sized(self, workload: Workload) -> Workload:
         """The workload at this scale."""
@@ -52,8 +54,7 @@ class Extent:
 
 
 FULL = Extent()
-QUICK = Extent(rounds=1, scale=0.2, slow_count=20, probe_count=10)
-QUICK_WORKLOADS = frozenset({"ct", "1gb", "4gb"})
+QUICK = Extent(rounds=1, scale=0.2, slow_count=20, probe_count=10, workloads=frozenset({"ct", "1gb", "4gb"}))
 
 
 def with_rounds(extent: Extent, rounds: int | None) -> Extent:
@@ -78,7 +79,7 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. `workloads` of None are those each figure asks for; `dicom` stands in for the files of any."""
+    """What to run. `workloads` of None are those each figure has; `dicom` stands in for the files of any."""
 
     figures: Sequence[Figure] = FIGURES
     workloads: frozenset[str] | None = None
@@ -86,9 +87,9 @@ class Plan:
     dicom: Path | None = None
 
     def workloads_of(self, figure: Figure) -> tuple[str, ...]:
-        """Those asked for, where the figure can be measured with them: with a series, or with one large object."""
+        """Its own; or those asked for that it can be measured with: a series, or one large object."""
         if self.workloads is None:
-            return figure.workloads
+            return tuple(name for name in figure.workloads if name in self.extent.workloads)
         kinds = {WORKLOADS[name].is_streamed for name in figure.workloads}
         return tuple(name for name in WORKLOADS if name in self.workloads and WORKLOADS[name].is_streamed in kinds)
 

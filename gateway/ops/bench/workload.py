@@ -81,7 +81,7 @@ WORKLOADS = {
     for workload in (
         Workload("ct", "CT, 500 x 525 kB", 500, HEAD_PIXELS, HEAD_PIXELS, Pixels.CT),
         Workload("mr", "MR, 2000 x 131 kB", 2000, 256, 256, modality="MR"),
-        Workload("small", "small, 10000 x 39 kB", 10_000, 139, 140),
+        Workload("small", "small, 10000 x 39 kB", 10_000, 139, 138),
         Workload("1gb", "one object of 1 GB", 1, 1000, 1000, frames=500),
         Workload("4gb", "one object of just under 4 GiB", 1, 1024, 1024, frames=2047),
     )
