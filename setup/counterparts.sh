@@ -3,6 +3,7 @@
 #
 # What the system has is used as it is. What it lacks is taken from Debian's packages, unpacked into .counterparts/
 # in the checkout; see debian.sh. That needs no root, installs nothing and starts no service: to undo it, remove the folder.
+# strace comes along, for the benchmark that counts system calls.
 #
 #   .counterparts/root/         the unpacked packages, with their own C library and loader
 #   .counterparts/bin/          one small script per program, which runs it inside root/
@@ -91,6 +92,11 @@ orthanc=$(system_orthanc)
 [ -n "$orthanc" ] || wanted=orthanc
 system_has_dcmtk || wanted="$wanted${wanted:+ }dcmtk"
 
+# Counts the system calls of a benchmark. Nobody downloads 60 MB for that alone; who does anyway gets it too.
+if [ -n "$wanted" ] && ! command -v strace >/dev/null; then
+    wanted="$wanted strace"
+fi
+
 mkdir -p "$prefix"
 exec 9<"$setup"
 flock 9     # two make runs at once: the second waits and then finds the work done
@@ -142,6 +148,9 @@ for package in $wanted; do
                 [ ! -x "$prefix/root/usr/bin/$tool" ] || wrapper "usr/bin/$tool"
             done
             prove storescu
+            ;;
+        strace)
+            wrapper usr/bin/strace
             ;;
     esac
 done
