@@ -54,11 +54,10 @@ class DestinationKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """When the sender was done, and when it began; moments on the monotonic clock."""
+    """When the sender began and was done, on the monotonic clock; each instance where the sender tells."""
 
     began_at: float
     acknowledged_at: float
-    last_byte_at: float | None = None
     outcome: sender.Outcome | None = None
 
 
@@ -120,7 +119,7 @@ class IdealSender(Sender):
         outcome = sender.read_outcome(folder / "result")
         if failed := {one.status for one in outcome.sent} - {0}:
             raise PeerSystemError(f"{called} answered with status {', '.join(f'0x{status:04X}' for status in failed)}")
-        return Sending(outcome.began_at, outcome.ended_at, outcome.last_byte_at, outcome)
+        return Sending(outcome.began_at, outcome.ended_at, outcome)
 
     def _task(self, called: ApplicationEntity) -> sender.Task:
         if isinstance(self._source, StreamedObject):

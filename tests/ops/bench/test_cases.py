@@ -7,13 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.domain.peer import ApplicationEntity
 from gateway.ops.bench import cases
 from gateway.ops.bench.cases import Case, Probe, extrapolated, run_case
 from gateway.ops.bench.figures import FIGURES
+from gateway.ops.bench.measure import Cpu
 from gateway.ops.bench.peers import Destination, DestinationKind, Sending
-from gateway.ops.bench.result import Peers, Sample, Way
+from gateway.ops.bench.result import Latency, Peers, Sample, Way
+from gateway.ops.bench.sender import Outcome, Sent
+from gateway.ops.bench.sink import Arrived
 from gateway.ops.bench.workload import WORKLOADS, Series, StreamedObject, generate
 from gateway.ops.counterparts import LOOPBACK
 
@@ -132,3 +137,58 @@ def test_fewer_instances_stand_for_all() -> None:
     assert scaled.is_extrapolated
     assert (scaled.acknowledged_s, scaled.delivered_s, scaled.after_last_byte_s) == (10.0, None, None)
     assert (scaled.cpu_s, scaled.first_instance_s) == (5.0, 0.2)
+
+
+def observed(*arrived: tuple[str, str], delivered_count: int = 0) -> cases._Observed:
+    """With these UIDs and digests at the sink, or this number at another destination."""
+    found = [Arrived(uid, digest, 10, 1.5, 2.0) for uid, digest in arrived]
+    return cases._Observed(Sending(1.0, 1.75), 2.0, delivered_count, found, Cpu(0.0, 0.0), 0)
+
+
+SENT = {"1.1": "aa", "1.2": "bb"}
+BLANK = Sample(1, "ct", Way.GATEWAY, Peers.STOCK, 1, 2, 20)
+
+
+@pytest.mark.parametrize(
+    ("seen", "lost", "duplicated"),
+    [
+        (observed(("1.1", "aa"), ("1.2", "bb")), 0, 0),
+        (observed(("1.1", "aa")), 1, 0),
+        (observed(("1.1", "aa"), ("1.2", "changed")), 1, 0),
+        (observed(("1.1", "aa"), ("1.1", "aa"), ("1.2", "bb")), 0, 1),
+        (observed(("1.1", "aa"), ("9.9", "bb")), 1, 0),
+        (observed(delivered_count=2), 0, None),
+        (observed(delivered_count=1), 1, None),
+    ],
+)
+def test_what_was_lost_changed_or_came_twice_is_counted(
+    seen: cases._Observed, lost: int, duplicated: int | None
+) -> None:
+    sample = cases._counted(BLANK, SENT, seen)
+
+    assert (sample.lost_count, sample.duplicated_count) == (lost, duplicated)
+
+
+def test_times_count_from_the_begin_of_the_sending() -> None:
+    sample = cases._timed(BLANK, observed(("1.1", "aa")))
+
+    assert (sample.acknowledged_s, sample.delivered_s, sample.first_instance_s) == (0.75, 1.0, 1.0)
+    assert (sample.first_byte_s, sample.latency) == (None, None)
+
+
+def test_latency_and_first_byte_need_a_sender_that_tells() -> None:
+    outcome = Outcome((Sent("1.1", 1.0, 1.25, 1.5, 0), Sent("1.2", 1.5, 1.625, 1.75, 0)))
+    seen = replace(observed(("1.1", "aa"), ("1.2", "bb")), sending=Sending(1.0, 1.75, outcome))
+    sample = cases._timed(BLANK, seen)
+
+    assert (sample.first_byte_s, sample.after_last_byte_s) == (0.5, 0.375)
+    assert sample.latency == Latency(0.25, 0.25, 0.25)
+    assert sum(bucket.count for bucket in sample.gaps) == 2
+    assert cases._timed(BLANK, replace(seen, delivered_at=None)).delivered_s is None
+
+
+@given(st.integers(0, 1000), st.integers(1, 1000), st.floats(0, 1000))
+def test_asking_is_rare_but_never_late(arrived: int, missing: int, moving_s: float) -> None:
+    pause_s = cases._pause_s(arrived, arrived + missing, moving_s)
+
+    assert cases.SHORTEST_LOOK_S <= pause_s <= max(cases.FIRST_LOOK_S, moving_s / 10)
