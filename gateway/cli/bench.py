@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway.cli.common import ExitCode, JsonOption, say, show, tell
+from gateway.cli.common import ExitCode, JsonOption, ending_in_order, say, show, tell
 from gateway.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def bench_run(
     )
     if not plan.transfer_count():
         raise InputError("nothing to run: none of these figures is measured with these workloads")
-    with _Bars(plan.transfer_count()) as bars:
+    with ending_in_order(), _Bars(plan.transfer_count()) as bars:
         run = runner.run(plan, shlex.join(["gateway", *sys.argv[1:]]), scratch, bars)
     write_run(run, output)
     if json:

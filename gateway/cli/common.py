@@ -1,10 +1,12 @@
 """What every command shares: the node's settings and database, output for people and machines, exit codes."""
 
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -28,6 +30,7 @@ __all__ = [
     "SetOption",
     "done",
     "dump",
+    "ending_in_order",
     "fail",
     "load_settings",
     "node",
@@ -133,6 +136,21 @@ def fail(what: str, code: ExitCode) -> NoReturn:
         dump({"error": what, "exit_code": int(code)})
     tell(what)
     sys.exit(code)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Leave as Ctrl-C does, removing what was made, also when told to end, or when the terminal is closed."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)  # what a shell says of a program that a signal ended
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def load_settings(path: Path, assignments: list[str] | None = None) -> Settings:

@@ -1,17 +1,13 @@
 """`gateway demo`."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from gateway.cli.common import ExitCode, JsonOption, dump
+from gateway.cli.common import ExitCode, JsonOption, dump, ending_in_order
 
 if TYPE_CHECKING:
     from gateway.ops.demo import Shown
@@ -36,27 +32,12 @@ def demo_command(
     """
     from gateway.ops.demo import run_demo  # noqa: PLC0415  # no other command needs numpy and pynetdicom to start
 
-    with _ending_in_order():
+    with ending_in_order():
         shown = run_demo(dicom, instances, keep, Console(stderr=json, highlight=False, soft_wrap=True))
     if json:
         dump(_fields(shown))
     if not shown.checks.all_held:
         raise typer.Exit(ExitCode.FAILED)
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Remove what was made also when the demo is told to end, or its terminal is closed, as Ctrl-C does."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)  # what a shell says of a program that a signal ended
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _fields(shown: "Shown") -> dict[str, object]:

@@ -1,6 +1,9 @@
 """`gateway bench run`: what it is asked is what is run; exit codes; what it cannot do is one line."""
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from gateway.ops.bench import runner
 from gateway.ops.bench.result import Environment, Peers, Run, Sample, Way, parse_run, read_run
 from gateway.ops.bench.runner import FAILED_WORD, Plan, Reporter
 from tests.cli.typed import Typist
+from tests.processes import environment, processes_with
+from tests.wait import PATIENCE_S, wait_until
 
 SAMPLE = Sample(3, "ct", Way.GATEWAY, Peers.STOCK, 1, 500, 262_000_000, acknowledged_s=1.5, delivered_s=2.0)
 FOUND = Run("", "now", Environment("", "", "", "", "", "", "", 2, 0.0, 0.0, 0.0), (SAMPLE,), remarks=("a remark",))
@@ -100,3 +105,20 @@ def test_errors_are_json_where_json_was_asked_for(typed: Typist) -> None:
 
 def test_figures_that_are_none(typed: Typist) -> None:
     assert typed("bench", "run", "--figure", "11").code == ExitCode.USAGE
+
+
+@pytest.mark.needs("dcmtk")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    options = ("--figure", "1", "--quick", "--output", tmp_path / "run.json")
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "bench", "run", *options],
+        env=environment(TMPDIR=str(tmp_path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_until(lambda: list(tmp_path.glob("*/*/*/gateway.log")), PATIENCE_S)  # a gateway is being started
+        process.send_signal(number)
+        assert process.wait(PATIENCE_S) == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    assert processes_with("TMPDIR", str(tmp_path)) == []

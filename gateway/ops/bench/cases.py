@@ -1,10 +1,11 @@
 """One transfer, set up, timed and measured: a `Case` is what to do, a `Sample` what was found."""
 
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -192,10 +193,9 @@ def _idle_cpu_share(hop: Hop, watch_s: float) -> float | None:
 def _observe(hop: Hop, sender: Sender, destination: Destination, count: int, on_progress: Progress) -> _Observed:
     forget_peak(hop.pids)
     idle_bytes, before = rss_bytes_of(hop.pids), cpu_of(hop.pids)
-    with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(_send, sender, hop)
-        delivered_at = _delivered(destination, count, sending, on_progress)
-        done = sending.result()
+    sending = _begun(sender, hop)
+    delivered_at = _delivered(destination, count, sending, on_progress)
+    done = sending.result()
     return _Observed(
         done,
         delivered_at and max(delivered_at, done.acknowledged_at),
@@ -206,9 +206,19 @@ def _observe(hop: Hop, sender: Sender, destination: Destination, count: int, on_
     )
 
 
-def _send(sender: Sender, hop: Hop) -> Sending:
-    sending = sender.send(hop.called)
-    hop.send_on()
+def _begun(sender: Sender, hop: Hop) -> "Future[Sending]":
+    """Send on a thread that nobody waits for: should we be ended, whom it sends to is too, and then it ends."""
+    sending: Future[Sending] = Future()
+
+    def send() -> None:
+        try:
+            done = sender.send(hop.called)
+            hop.send_on()
+            sending.set_result(done)
+        except BaseException as error:  # the caller's, as soon as it asks for the result
+            sending.set_exception(error)
+
+    threading.Thread(target=send, name="sender", daemon=True).start()
     return sending
 
 
