@@ -8,7 +8,7 @@ UV ?= uv
 export GATEWAY_COUNTERPARTS = $(CURDIR)/.counterparts
 
 .DEFAULT_GOAL = help
-.PHONY: help venv counterparts demo check test lock clean
+.PHONY: help venv counterparts demo check test bench lock clean
 
 help: ## what can be made
 	@echo 'make demo                  two hospitals, one gateway: the main job, shown'
@@ -16,6 +16,7 @@ help: ## what can be made
 	@echo 'make demo KEEP=1           and leave everything running'
 	@echo 'make test                  all checks and tests, against real Orthanc and DCMTK'
 	@echo 'make test REQUIRE_REAL=1   the same; a missing counterpart is a failure, not a skip'
+	@echo 'make bench                 the micro-benchmarks: what one message, decision or record costs'
 	@echo 'make check                 format, style, types, import layers'
 	@echo 'make venv                  only the virtual environment, .venv'
 	@echo 'make counterparts          only Orthanc and DCMTK, .counterparts'
@@ -40,9 +41,12 @@ check: venv
 test: check counterparts
 	$(BIN)/python -m pytest
 
+bench: venv
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+
 lock:
 	@UV="$(UV)" setup/lock.sh
 
 clean:
 	rm -rf .venv .counterparts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks dist
-	find gateway tests -name __pycache__ -type d -exec rm -rf {} +
+	find gateway tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
