@@ -1,0 +1,217 @@
+"""A wide area link on one machine, without privileges: a TCP proxy that delivers bytes when a `Link` says so.
+
+Each side talks to the proxy over loopback, so what the two ends' own TCP would do over a distance (slow start, Nagle's
+algorithm waiting for a far acknowledgement) is not seen. It runs as a process of its own, so that its threads take
+the interpreter from nobody who is measured.
+"""
+
+import json
+import math
+import queue
+import socket
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Self
+
+from gateway.errors import PeerSystemError
+from gateway.ops.bench.link import Capacity, Lane, Link
+from gateway.ops.counterparts import LOOPBACK, free_port
+from gateway.ops.process import GuardedProcess
+
+BACKLOG_COUNT = 128
+"""Connections the kernel may hold for us: as many as a gateway opens to one destination, twice."""
+
+START_DEADLINE_S = 30.0
+"""A cold Python on a busy machine takes a few seconds to import everything."""
+POLL_S = 0.02
+READY = "listening"
+
+
+class LinkProxy:
+    """Listens on a loopback port and passes everything on to another one, both ways, as the link has it."""
+
+    def __init__(self, target_port: int, link: Link, port: int = 0):
+        """Listen; port 0 lets the system choose."""
+        self._target_port = target_port
+        self._link = link
+        self._lock = threading.Lock()
+        self._there, self._back = Capacity(link.bytes_per_s), Capacity(link.bytes_per_s)
+        self._seeds = count(link.seed)
+        self._sock = socket.create_server((LOOPBACK, port), backlog=BACKLOG_COUNT)
+        self.port: int = self._sock.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve, name="link", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take no more connections; those there are go on to their end."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+
+    def serve(self) -> None:
+        """Accept until `close`."""
+        while True:
+            try:
+                caller, _ = self._sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(caller,), name="link", daemon=True).start()
+
+    def _serve(self, caller: socket.socket) -> None:
+        """One connection, both ways, to its end. Whoever calls a target that is not there sees its own call end."""
+        now_s = monotonic()
+        with caller, suppress(OSError), socket.create_connection((LOOPBACK, self._target_port)) as called:
+            for sock in (caller, called):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ways = [
+                self._flow(caller, called, self._there, now_s + self._link.round_trip_s),
+                self._flow(called, caller, self._back, now_s + self._link.one_way_s),
+            ]
+            threads = [
+                threading.Thread(target=half, name="link", daemon=True) for way in ways for half in (way.take, way.give)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def _flow(self, source: socket.socket, target: socket.socket, capacity: Capacity, open_at_s: float) -> "_Flow":
+        with self._lock:
+            lane = Lane(self._link, capacity, open_at_s, next(self._seeds))
+        return _Flow(source, target, lane, self._link.chunk_bytes, self._lock)
+
+
+class _Flow:
+    """One direction of one connection: a thread that takes bytes and one that gives them when they are due.
+
+    `lock` guards the lane and the capacity it shares with others. At most a window of bytes is held.
+    """
+
+    def __init__(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        lane: Lane,
+        chunk_bytes: int,
+        lock: threading.Lock,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._lane = lane
+        self._chunk_bytes = chunk_bytes
+        self._lock = lock
+        self._delivered = threading.Event()
+        self._is_broken = False
+        self._under_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+
+    def take(self) -> None:
+        """Read what comes, as fast as the lane takes it, to its end."""
+        with suppress(OSError):
+            while (room := self._room_bytes()) and (data := self._source.recv(min(self._chunk_bytes, room))):
+                self._source.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                self._send(data)
+        self._send(b"")
+
+    def give(self) -> None:
+        """Deliver each piece when it is due, then the end; a connection that breaks is broken on the other side too."""
+        try:
+            while True:
+                due_s, data = self._under_way.get()
+                if (wait_s := due_s - monotonic()) > 0:
+                    sleep(wait_s)
+                if not data:
+                    self._target.shutdown(socket.SHUT_WR)
+                    return
+                self._target.sendall(data)
+                with self._lock:
+                    self._lane.delivered(len(data), monotonic())
+                self._delivered.set()
+        except OSError:
+            for sock in (self._source, self._target):
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+            self._is_broken = True
+            self._delivered.set()
+
+    def _send(self, data: bytes) -> None:
+        with self._lock:
+            due_s = self._lane.due_s(len(data), monotonic())
+        self._under_way.put((due_s, data))
+
+    def _room_bytes(self) -> int:
+        """Wait until the lane takes bytes; returns how many. None when there is nobody to take them any more."""
+        while not self._is_broken:
+            self._delivered.clear()
+            with self._lock:
+                now_s = monotonic()
+                ready_at_s, room_bytes = self._lane.ready_at_s(now_s), self._lane.room_bytes(now_s)
+            if ready_at_s <= now_s:
+                return room_bytes
+            self._delivered.wait(None if ready_at_s == math.inf else ready_at_s - now_s)
+        return 0
+
+
+class LinkProcess:
+    """A `LinkProxy` in a process of its own; a context manager."""
+
+    def __init__(self, target_port: int, link: Link, folder: Path) -> None:
+        """`folder` is where its log is written."""
+        self.port = free_port(target_port)
+        self.link = link
+        self._target_port = target_port
+        self._log = folder / f"link-{self.port}.log"
+        self._process: GuardedProcess | None = None
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it listens.
+
+        Raises:
+            PeerSystemError: it does not; the message repeats its last words.
+        """
+        arguments = json.dumps([self._target_port, self.port, asdict(self.link)])
+        argv = [sys.executable, "-m", "gateway.ops.bench.netem", arguments]
+        self._process = GuardedProcess(argv, log=self._log, env={}, folder_to_remove=None)
+        end = monotonic() + START_DEADLINE_S
+        while READY not in (said := self._log.read_text(errors="replace")):
+            if self._process.exit_code is not None or monotonic() > end:
+                self.stop()
+                raise PeerSystemError(f"the emulated link did not start; it said: {said.strip()[-200:] or 'nothing'}")
+            sleep(POLL_S)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it, and every connection through it."""
+        if self._process:
+            self._process.stop(tidy=False)
+            self._process = None
+
+
+def main(target_port: int, port: int, link: Link) -> None:
+    """Serve until killed."""
+    proxy = LinkProxy(target_port, link, port)
+    sys.stdout.write(f"{READY}\n")
+    sys.stdout.flush()
+    proxy.serve()
+
+
+if __name__ == "__main__":
+    target, own, fields = json.loads(sys.argv[1])
+    main(target, own, Link(**fields))
