@@ -7,6 +7,9 @@ from enum import StrEnum
 from gateway.ops.bench.result import Environment, Peers, Run, Sample, Way
 from gateway.ops.bench.statistics import Ratio, median, ratio_of_medians
 
+DISTANCE = 0
+"""Figure number of what is measured over an emulated distance: it belongs to none of the ten."""
+
 DISREGARDED = frozenset({"load_average", "disk_sync_p50_s", "disk_sync_p99_s"})
 """Of an environment: measured anew at each run, and never twice the same."""
 
@@ -37,7 +40,8 @@ class Case:
     """Fewer than `instances` where the times were scaled up."""
 
     def __str__(self) -> str:
-        parts = [f"figure {self.figure}", f"{self.instances} x {self.workload}", str(self.peers), str(self.way)]
+        parts = [f"figure {self.figure}"] if self.figure != DISTANCE else []
+        parts += [f"{self.instances} x {self.workload}", str(self.peers), str(self.way)]
         if self.senders > 1:
             parts.append(f"{self.senders} senders")
         parts += [text for text in (self.variant, self.link) if text and text != "loopback"]

@@ -1,0 +1,72 @@
+"""The charts of a run: which there are, and what goes into them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.ops.bench.charts import Bar, Column, bars, columns, lines
+from gateway.ops.bench.comparison import Case
+from gateway.ops.bench.distance import rates_of
+from gateway.ops.bench.result import Bucket, Way
+from gateway.ops.bench.summary import MILLI, CaseSummary, Spread, setup_words, setups
+
+DELAYED_ACKNOWLEDGEMENT_S = (0.030, 0.050)
+"""Where a response that waited for one stands: Linux delays an acknowledgement by 40 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing, the file it goes to, and what it shows; `setup` is the one it belongs to, if it is of one alone."""
+
+    file: str
+    title: str
+    svg: str
+    setup: Case | None = None
+
+
+def charts_of(summaries: Sequence[CaseSummary]) -> Iterator[Chart]:
+    """One of times for each setup, one of gaps where they were seen, one of throughput where the distance varies."""
+    for number, (setup, cases) in enumerate(setups(summaries), 1):
+        yield from _time_chart(number, setup, cases)
+        for each in cases:
+            if each.gaps:
+                title = f"{setup_words(setup)}, {each.case.way}: how long a response was waited for, in ms"
+                file = f"gaps-{number:02}-{each.case.way.replace(' ', '-')}.svg"
+                yield Chart(file, title, columns(title, "responses", [*gap_columns(each.gaps)]), setup)
+    yield from _distance_charts(summaries)
+
+
+def _time_chart(number: int, setup: Case, cases: Sequence[CaseSummary]) -> Iterator[Chart]:
+    """Bars for the ways of a setup: until delivered, or until acknowledged where nobody waited for more."""
+    for measure in ("delivered", "acknowledged"):
+        shown = [_bar(each, each.spreads[measure]) for each in cases if measure in each.spreads]
+        if shown:
+            title = f"{setup_words(setup)}: until all is {measure}"
+            yield Chart(f"times-{number:02}.svg", title, bars(title, "s", shown), setup)
+            return
+
+
+def _bar(summary: CaseSummary, spread: Spread) -> Bar:
+    case = summary.case
+    note = f"from {case.measured_instances}" if case.measured_instances < case.instances else ""
+    return Bar(str(case.way), spread.median, spread.low, spread.high, case.way is Way.GATEWAY, note)
+
+
+def gap_columns(gaps: Iterable[Bucket]) -> Iterator[Column]:
+    """The buckets of a histogram, each with its bounds in milliseconds."""
+    least_s, most_s = DELAYED_ACKNOWLEDGEMENT_S
+    above_s = 0.0
+    for bucket in gaps:
+        if bucket.below_s is None:
+            yield Column(f"{above_s / MILLI:g}+", bucket.count)
+        else:
+            is_delayed = least_s <= above_s and bucket.below_s <= most_s
+            yield Column(f"{above_s / MILLI:g}–{bucket.below_s / MILLI:g}", bucket.count, is_delayed)
+            above_s = bucket.below_s
+
+
+def _distance_charts(summaries: Sequence[CaseSummary]) -> Iterator[Chart]:
+    """Throughput by number of associations, a line for each link; a chart for each workload."""
+    for workload, links in rates_of(summaries).items():
+        title = f"{workload} over a distance: throughput of the gateway"
+        series = {link: sorted(rates.items()) for link, rates in links.items()}
+        yield Chart(f"distance-{workload}.svg", title, lines(title, "associations to the destination", "MB/s", series))
