@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gateway.cli.bench_results import register
 from gateway.cli.common import ExitCode, JsonOption, ending_in_order, say, show, tell
 from gateway.errors import InputError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.ops.bench.result import Run
 
 bench_app = typer.Typer(help="Measure this gateway on this machine, beside its comparators.", no_args_is_help=True)
+register(bench_app)
 
 DEFAULT_OUTPUT = Path("gateway-bench.json")
 FIGURE_COUNT = 10

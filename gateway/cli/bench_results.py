@@ -1,4 +1,4 @@
-"""`gateway bench compare|report`: what runs say, one against another and each for people."""
+"""`gateway bench compare|report`: runs against each other, and a run for people."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli.bench_wan import wan_command
 from gateway.cli.common import JsonOption, done, dump, show, tell
 
 if TYPE_CHECKING:
@@ -77,3 +78,4 @@ def register(bench_app: typer.Typer) -> None:
     """Add these commands to `gateway bench`."""
     bench_app.command("compare")(compare_command)
     bench_app.command("report")(report_command)
+    bench_app.command("wan")(wan_command)

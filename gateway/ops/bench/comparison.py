@@ -39,6 +39,11 @@ class Case:
     measured_instances: int
     """Fewer than `instances` where the times were scaled up."""
 
+    @property
+    def key(self) -> str:
+        """What it is called among the cases of its setup."""
+        return self.variant or str(self.way)
+
     def __str__(self) -> str:
         parts = [f"figure {self.figure}"] if self.figure != DISTANCE else []
         parts += [f"{self.instances} x {self.workload}", str(self.peers), str(self.way)]
@@ -110,7 +115,8 @@ def compare(before: Run, after: Run) -> Comparison:
 
 def _values(run: Run) -> dict[tuple[Case, Measure], list[float]]:
     """Every measured value above zero, by case and measure, in order of the rounds."""
-    direct_s = {_round(sample): sample.delivered_s for sample in run.samples if sample.way is Way.DIRECT}
+    direct = (sample for sample in run.samples if sample.way is Way.DIRECT and not sample.variant)
+    direct_s = {_round(sample): sample.delivered_s for sample in direct}
     values: dict[tuple[Case, Measure], list[float]] = {}
     for sample in sorted(run.samples, key=lambda sample: sample.round):
         for measure, value in _measured(sample, direct_s.get(_round(sample))):
@@ -129,10 +135,7 @@ def _measured(sample: Sample, direct_s: float | None) -> Iterator[tuple[Measure,
 
 def _round(sample: Sample) -> tuple[object, ...]:
     """What a transfer has in common with the direct one that it is held against."""
-    return (
-        *(sample.figure, sample.workload, sample.peers, sample.variant, sample.link),
-        *(sample.senders, sample.instances, sample.round),
-    )
+    return (sample.figure, sample.workload, sample.peers, sample.link, sample.instances, sample.round)
 
 
 def _differences(before: Environment, after: Environment) -> Iterator[str]:

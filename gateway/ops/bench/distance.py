@@ -15,7 +15,7 @@ ENOUGH_SHARE = 0.9
 """Of the best throughput seen: who reaches this with fewer associations needs no more."""
 
 Rates = Mapping[int, float]
-"""MB/s by number of associations."""
+"""MB/s by number of associations, once the first instance is there: opening them is no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Knee:
 
 
 def rates_of(summaries: Sequence[CaseSummary]) -> dict[str, dict[str, Rates]]:
-    """What was measured over a distance: the median rates by workload and link, nearest link first."""
+    """What was measured over a distance: the median flow by workload and link, nearest link first."""
     found: dict[str, dict[str, dict[int, float]]] = {}
-    far = [each for each in summaries if each.case.figure == DISTANCE and each.associations and "rate" in each.spreads]
+    far = [each for each in summaries if each.case.figure == DISTANCE and each.associations and "flow" in each.spreads]
     for each in sorted(far, key=lambda each: (each.case.workload, _round_trip(each.case.link), each.associations)):
         rates = found.setdefault(each.case.workload, {}).setdefault(each.case.link, {})
-        rates[each.associations or 0] = each.spreads["rate"].median
+        rates[each.associations or 0] = each.spreads["flow"].median
     return {workload: dict(links) for workload, links in found.items()}
 
 

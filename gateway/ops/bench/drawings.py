@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.ops.bench.charts import Bar, Column, bars, columns, lines
-from gateway.ops.bench.comparison import Case
 from gateway.ops.bench.distance import rates_of
 from gateway.ops.bench.result import Bucket, Way
-from gateway.ops.bench.summary import MILLI, CaseSummary, Spread, setup_words, setups
+from gateway.ops.bench.summary import MILLI, CaseSummary, Setup, Spread, setups
 
 DELAYED_ACKNOWLEDGEMENT_S = (0.030, 0.050)
 """Where a response that waited for one stands: Linux delays an acknowledgement by 40 ms."""
@@ -20,7 +19,7 @@ class Chart:
     file: str
     title: str
     svg: str
-    setup: Case | None = None
+    setup: Setup | None = None
 
 
 def charts_of(summaries: Sequence[CaseSummary]) -> Iterator[Chart]:
@@ -29,18 +28,18 @@ def charts_of(summaries: Sequence[CaseSummary]) -> Iterator[Chart]:
         yield from _time_chart(number, setup, cases)
         for each in cases:
             if each.gaps:
-                title = f"{setup_words(setup)}, {each.case.way}: how long a response was waited for, in ms"
-                file = f"gaps-{number:02}-{each.case.way.replace(' ', '-')}.svg"
+                title = f"{setup}, {each.case.key}: how long a response was waited for, in ms"
+                file = f"gaps-{number:02}-{each.case.key.replace(' ', '-').replace(',', '')}.svg"
                 yield Chart(file, title, columns(title, "responses", [*gap_columns(each.gaps)]), setup)
     yield from _distance_charts(summaries)
 
 
-def _time_chart(number: int, setup: Case, cases: Sequence[CaseSummary]) -> Iterator[Chart]:
+def _time_chart(number: int, setup: Setup, cases: Sequence[CaseSummary]) -> Iterator[Chart]:
     """Bars for the ways of a setup: until delivered, or until acknowledged where nobody waited for more."""
     for measure in ("delivered", "acknowledged"):
         shown = [_bar(each, each.spreads[measure]) for each in cases if measure in each.spreads]
         if shown:
-            title = f"{setup_words(setup)}: until all is {measure}"
+            title = f"{setup}: until all is {measure}"
             yield Chart(f"times-{number:02}.svg", title, bars(title, "s", shown), setup)
             return
 
@@ -48,7 +47,7 @@ def _time_chart(number: int, setup: Case, cases: Sequence[CaseSummary]) -> Itera
 def _bar(summary: CaseSummary, spread: Spread) -> Bar:
     case = summary.case
     note = f"from {case.measured_instances}" if case.measured_instances < case.instances else ""
-    return Bar(str(case.way), spread.median, spread.low, spread.high, case.way is Way.GATEWAY, note)
+    return Bar(case.key, spread.median, spread.low, spread.high, case.way is Way.GATEWAY, note)
 
 
 def gap_columns(gaps: Iterable[Bucket]) -> Iterator[Column]:

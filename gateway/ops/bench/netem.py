@@ -1,53 +1,48 @@
 """A wide area link on one machine, without privileges: a TCP proxy that delivers bytes when a `Link` says so.
 
 Each side talks to the proxy over loopback, so what the two ends' own TCP would do over a distance (slow start, Nagle's
-algorithm waiting for a far acknowledgement) is not seen. It runs as a process of its own, so that its threads take
-the interpreter from nobody who is measured.
+algorithm waiting for a far acknowledgement) is not seen.
+
+Runs as a process of its own, so that its threads take the interpreter from nobody who is measured:
+`python -m gateway.ops.bench.netem FOLDER PORT LINK` with the fields of a `Link` as JSON. It listens on a free port of
+this machine, writes its number to FOLDER/port, and passes everything on to PORT.
 """
 
 import json
 import math
 import queue
+import signal
 import socket
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
-from gateway.errors import PeerSystemError
 from gateway.ops.bench.link import Capacity, Lane, Link
-from gateway.ops.counterparts import LOOPBACK, free_port
-from gateway.ops.process import GuardedProcess
+from gateway.ops.bench.ready import ADDRESS, announce
 
 BACKLOG_COUNT = 128
 """Connections the kernel may hold for us: as many as a gateway opens to one destination, twice."""
-
-START_DEADLINE_S = 30.0
-"""A cold Python on a busy machine takes a few seconds to import everything."""
-POLL_S = 0.02
-READY = "listening"
 
 
 class LinkProxy:
     """Listens on a loopback port and passes everything on to another one, both ways, as the link has it."""
 
-    def __init__(self, target_port: int, link: Link, port: int = 0):
-        """Listen; port 0 lets the system choose."""
+    def __init__(self, target_port: int, link: Link) -> None:
         self._target_port = target_port
         self._link = link
         self._lock = threading.Lock()
         self._there, self._back = Capacity(link.bytes_per_s), Capacity(link.bytes_per_s)
         self._seeds = count(link.seed)
-        self._sock = socket.create_server((LOOPBACK, port), backlog=BACKLOG_COUNT)
+        self._sock = socket.create_server((ADDRESS, 0), backlog=BACKLOG_COUNT)
         self.port: int = self._sock.getsockname()[1]
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.serve, name="link", daemon=True).start()
+        threading.Thread(target=self._accept, name="link", daemon=True).start()
         return self
 
     def __exit__(
@@ -61,8 +56,7 @@ class LinkProxy:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
 
-    def serve(self) -> None:
-        """Accept until `close`."""
+    def _accept(self) -> None:
         while True:
             try:
                 caller, _ = self._sock.accept()
@@ -73,7 +67,7 @@ class LinkProxy:
     def _serve(self, caller: socket.socket) -> None:
         """One connection, both ways, to its end. Whoever calls a target that is not there sees its own call end."""
         now_s = monotonic()
-        with caller, suppress(OSError), socket.create_connection((LOOPBACK, self._target_port)) as called:
+        with caller, suppress(OSError), socket.create_connection((ADDRESS, self._target_port)) as called:
             for sock in (caller, called):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             ways = [
@@ -164,54 +158,14 @@ class _Flow:
         return 0
 
 
-class LinkProcess:
-    """A `LinkProxy` in a process of its own; a context manager."""
-
-    def __init__(self, target_port: int, link: Link, folder: Path) -> None:
-        """`folder` is where its log is written."""
-        self.port = free_port(target_port)
-        self.link = link
-        self._target_port = target_port
-        self._log = folder / f"link-{self.port}.log"
-        self._process: GuardedProcess | None = None
-
-    def __enter__(self) -> Self:
-        """Start it and wait until it listens.
-
-        Raises:
-            PeerSystemError: it does not; the message repeats its last words.
-        """
-        arguments = json.dumps([self._target_port, self.port, asdict(self.link)])
-        argv = [sys.executable, "-m", "gateway.ops.bench.netem", arguments]
-        self._process = GuardedProcess(argv, log=self._log, env={}, folder_to_remove=None)
-        end = monotonic() + START_DEADLINE_S
-        while READY not in (said := self._log.read_text(errors="replace")):
-            if self._process.exit_code is not None or monotonic() > end:
-                self.stop()
-                raise PeerSystemError(f"the emulated link did not start; it said: {said.strip()[-200:] or 'nothing'}")
-            sleep(POLL_S)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End it, and every connection through it."""
-        if self._process:
-            self._process.stop(tidy=False)
-            self._process = None
-
-
-def main(target_port: int, port: int, link: Link) -> None:
-    """Serve until killed."""
-    proxy = LinkProxy(target_port, link, port)
-    sys.stdout.write(f"{READY}\n")
-    sys.stdout.flush()
-    proxy.serve()
+def main(folder: Path, target_port: int, link: Link) -> None:
+    """Serve until SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with LinkProxy(target_port, link) as proxy:
+        announce(folder, proxy.port)
+        while True:
+            signal.pause()
 
 
 if __name__ == "__main__":
-    target, own, fields = json.loads(sys.argv[1])
-    main(target, own, Link(**fields))
+    main(Path(sys.argv[1]), int(sys.argv[2]), Link(**json.loads(sys.argv[3])))

@@ -9,24 +9,12 @@ from gateway.errors import InputError
 from gateway.ops.bench.charts import shortly
 from gateway.ops.bench.distance import Rates, knees_of, rates_of
 from gateway.ops.bench.drawings import Chart, charts_of
+from gateway.ops.bench.figures import FIGURES
 from gateway.ops.bench.result import Environment, Run, Verdict
-from gateway.ops.bench.summary import MILLI, QUANTITIES, CaseSummary, Quantity, Spread, setup_words, setups, summarize
+from gateway.ops.bench.summary import MILLI, QUANTITIES, CaseSummary, Quantity, Spread, setups, summarize
 
 PAGE, NUMBERS = "report.md", "report.json"
 
-FIGURES = {
-    1: "A stock storescu has all its acknowledgements: gateway against stock storescp",
-    2: "A tuned storescu has all its acknowledgements: gateway, durable, against tuned storescp, which does not sync",
-    3: "Stock storescu, gateway, stock Orthanc: all delivered, against direct and against an ideal sender",
-    4: "Tuned storescu, gateway, tuned Orthanc: all delivered, against tuned direct",
-    5: "Stock Orthanc A, gateway, stock Orthanc B: all delivered, against direct",
-    6: "CPU-seconds per gigabyte received, kept and delivered",
-    7: "Memory above idle: one object of 4 GB, and eight associations",
-    8: "An object of 1 GB: first byte in to first byte out, and what is left after the last byte in",
-    9: "Overlapping senders: total rate, nothing dropped, memory bounded",
-    10: "500 idle associations: their cost, and what busy ones lose",
-}
-"""What the ten figures are about; the goals with their bounds are in the run."""
 
 MET = {True: "yes", False: "**no**", None: "not measured"}
 
@@ -68,7 +56,7 @@ def page(run: Run, summaries: Sequence[CaseSummary], charts: Sequence[Chart]) ->
         parts += ["## Remarks\n", "".join(f"- {remark}\n" for remark in run.remarks)]
     parts += ["## Where it ran\n", _table(("", ""), _environment_rows(run.environment)), "## Measured\n"]
     for setup, cases in setups(summaries):
-        parts.append(f"### {setup_words(setup)}\n")
+        parts.append(f"### {setup}\n")
         parts += [_image(chart) for chart in charts if chart.setup == setup]
         parts.append(_measured_table(cases))
         parts += [_stage_table(each) for each in cases if each.stages]
@@ -82,13 +70,14 @@ def page(run: Run, summaries: Sequence[CaseSummary], charts: Sequence[Chart]) ->
 
 def _figure_rows(verdicts: Sequence[Verdict]) -> Iterator[Sequence[str]]:
     """A row for each goal, in order of the figures; one that says so for a figure nobody measured."""
-    for number in sorted(FIGURES.keys() | {verdict.figure for verdict in verdicts}):
+    titles = {figure.number: figure.title for figure in FIGURES}
+    for number in sorted(titles.keys() | {verdict.figure for verdict in verdicts}):
         goals = [verdict for verdict in verdicts if verdict.figure == number]
         for verdict in goals:
             value = "–" if verdict.value is None else amount(verdict.value, verdict.unit)
             yield str(number), verdict.what, bounds(verdict), value, MET[verdict.is_reached]
         if not goals:
-            yield str(number), FIGURES.get(number, ""), "–", "–", "not in this run"
+            yield str(number), titles.get(number, ""), "–", "–", "not in this run"
 
 
 def bounds(verdict: Verdict) -> str:
@@ -115,17 +104,18 @@ def _environment_rows(environment: Environment) -> Iterator[Sequence[str]]:
 def _measured_table(cases: Sequence[CaseSummary]) -> str:
     """A row for each way, with the columns that any of them has."""
     shown = [quantity for quantity in QUANTITIES if any(quantity.name in each.spreads for each in cases)]
-    header = ("way", "rounds", *(f"{each.name}, {each.unit}" for each in shown), "lost", "twice")
+    header = ("way", "instances", "rounds", *(f"{each.name}, {each.unit}" for each in shown), "lost", "twice")
     return _table(header, [_measured_row(each, shown) for each in cases])
 
 
 def _measured_row(summary: CaseSummary, shown: Sequence[Quantity]) -> Sequence[str]:
     case = summary.case
-    extrapolated = f" (from {case.measured_instances})" if case.measured_instances < case.instances else ""
+    is_extrapolated = case.measured_instances < case.instances
+    instances = f"{case.instances}, from {case.measured_instances}" if is_extrapolated else str(case.instances)
     rounds_count = max((spread.rounds_count for spread in summary.spreads.values()), default=0)
     cells = [_cell(summary.spreads.get(quantity.name)) for quantity in shown]
     counts = ["–" if count is None else str(count) for count in (summary.lost_count, summary.duplicated_count)]
-    return f"{case.way}{extrapolated}", str(rounds_count), *cells, *counts
+    return case.key, instances, str(rounds_count), *cells, *counts
 
 
 def _cell(spread: Spread | None) -> str:
@@ -141,12 +131,12 @@ def _stage_table(summary: CaseSummary) -> str:
         for stage in summary.stages
         if stage.count
     ]
-    return f"Stages of the {summary.case.way}, all rounds:\n\n" + _table(("stage", "count", "s", "ms each"), rows)
+    return f"Stages, {summary.case.key}, all rounds:\n\n" + _table(("stage", "count", "s", "ms each"), rows)
 
 
 def _wire_line(summary: CaseSummary) -> str:
     seen = "; ".join(f"{each.leg}, {each.direction}: {each.largest_bytes} bytes" for each in summary.wire)
-    return f"Longest P-DATA-TF on the wire, {summary.case.way}: {seen}.\n"
+    return f"Longest P-DATA-TF on the wire, {summary.case.key}: {seen}.\n"
 
 
 def _distance_table(workload: str, links: Mapping[str, Rates]) -> str:

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.ops.bench.comparison import DISTANCE, Case, case_of
-from gateway.ops.bench.result import Bucket, Run, Sample, Stage, Way, WireLength
+from gateway.ops.bench.result import Bucket, Peers, Run, Sample, Stage, WireLength
 from gateway.ops.bench.statistics import median
 
 MEGA, MILLI, PERCENT = 1e6, 1e-3, 1e-2
@@ -28,6 +28,20 @@ class Spread:
     low: float
     high: float
     rounds_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What cases that are shown together have in common."""
+
+    figure: int
+    workload: str
+    peers: Peers
+    link: str
+
+    def __str__(self) -> str:
+        words = f"Figure {self.figure}, {self.workload}, {self.peers} peers"
+        return words if self.link == "loopback" else f"{words}, {self.link}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,15 @@ def _per_second(amount: float, sample: Sample) -> float | None:
     return amount / seconds if seconds else None
 
 
+def _flow(sample: Sample) -> float | None:
+    """MB/s from the first instance at the destination to the last: without what it takes to begin."""
+    first_s, last_s = sample.first_instance_s, sample.delivered_s
+    if first_s is None or last_s is None or last_s <= first_s:
+        return None
+    share = (sample.instances - 1) / sample.instances
+    return share * sample.data_bytes / MEGA / (last_s - first_s)
+
+
 QUANTITIES = (
     Quantity("acknowledged", "s", lambda sample: sample.acknowledged_s),
     Quantity("delivered", "s", lambda sample: sample.delivered_s),
@@ -62,6 +85,7 @@ QUANTITIES = (
     Quantity("after last byte", "s", lambda sample: sample.after_last_byte_s),
     Quantity("instances", "per s", lambda sample: _per_second(sample.instances, sample)),
     Quantity("rate", "MB/s", lambda sample: _per_second(sample.data_bytes / MEGA, sample)),
+    Quantity("flow", "MB/s", _flow),
     Quantity("response p50", "ms", lambda sample: _scaled(sample.latency.p50_s, MILLI) if sample.latency else None),
     Quantity("response p95", "ms", lambda sample: _scaled(sample.latency.p95_s, MILLI) if sample.latency else None),
     Quantity("response p99", "ms", lambda sample: _scaled(sample.latency.p99_s, MILLI) if sample.latency else None),
@@ -71,7 +95,8 @@ QUANTITIES = (
     Quantity("memory above idle", "MB", lambda sample: _scaled(sample.peak_rss_bytes, MEGA)),
     Quantity("idle CPU", "%", lambda sample: _scaled(sample.idle_cpu_share, PERCENT)),
 )
-"""In the order of a report's columns. A rate counts until delivered, or acknowledged where nothing was delivered."""
+"""In the order of a report's columns. A rate counts until delivered, or acknowledged where nothing was delivered; the
+flow counts from the first instance at the destination to the last."""
 
 
 def summarize(run: Run) -> list[CaseSummary]:
@@ -82,24 +107,14 @@ def summarize(run: Run) -> list[CaseSummary]:
     return [_summary(case, samples[case]) for case in sorted(samples)]
 
 
-def setups(summaries: Sequence[CaseSummary]) -> Iterator[tuple[Case, list[CaseSummary]]]:
-    """Cases that differ in the way alone, together, each with the case of its direct way, whether that is there or not.
-
-    What was measured over a distance is not among them: there one looks at many setups together.
-    """
-    by_setup: dict[Case, list[CaseSummary]] = {}
+def setups(summaries: Sequence[CaseSummary]) -> Iterator[tuple[Setup, list[CaseSummary]]]:
+    """The cases of each setup. What was measured over a distance is not among them: there one looks at all together."""
+    by_setup: dict[Setup, list[CaseSummary]] = {}
     for summary in summaries:
-        if summary.case.figure != DISTANCE:
-            setup = replace(summary.case, way=Way.DIRECT, measured_instances=summary.case.instances)
-            by_setup.setdefault(setup, []).append(summary)
+        case = summary.case
+        if case.figure != DISTANCE:
+            by_setup.setdefault(Setup(case.figure, case.workload, case.peers, case.link), []).append(summary)
     yield from by_setup.items()
-
-
-def setup_words(setup: Case) -> str:
-    """A setup as a heading."""
-    parts = [f"Figure {setup.figure}", f"{setup.instances} x {setup.workload}", f"{setup.peers} peers"]
-    parts += [f"{setup.senders} senders"] if setup.senders > 1 else []
-    return ", ".join([*parts, *(text for text in (setup.variant, setup.link) if text and text != "loopback")])
 
 
 def _summary(case: Case, samples: Sequence[Sample]) -> CaseSummary:

@@ -51,6 +51,12 @@ def test_a_slower_machine_does_not_show_against_direct() -> None:
     assert found[Way.GATEWAY, Measure.AGAINST_DIRECT] is Change.WITHIN_NOISE
 
 
+def test_a_way_is_held_against_the_direct_one_however_many_associations_it_has() -> None:
+    both = run(*rounds(DIRECT), *rounds(replace(THROUGH, senders=4, variant="fast")))
+
+    assert (Way.GATEWAY, Measure.AGAINST_DIRECT) in changes(both, both)
+
+
 def test_the_ratio_is_above_one_when_it_got_faster() -> None:
     (compared,) = compare(run(*rounds(DIRECT)), run(*rounds(DIRECT, 0.25))).compared
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.ops.bench.link import SEGMENT_BYTES, Link
-from gateway.ops.bench.netem import LinkProcess, LinkProxy
+from gateway.ops.bench.netem import LinkProxy
+from gateway.ops.bench.wan import emulated
 from gateway.ops.counterparts import LOOPBACK, free_port
 from tests.wait import PATIENCE_S, wait_until
 
@@ -115,7 +116,7 @@ def send_for_ever(sock: socket.socket) -> None:
 
 
 def test_as_a_process_of_its_own(tmp_path: Path) -> None:
-    with echo_server() as target, LinkProcess(target, ROUGH, tmp_path) as link:
-        assert there_and_back(link.port, b"far" * 1000) == b"far" * 1000
+    with echo_server() as target, emulated(target, ROUGH, tmp_path) as port:
+        assert there_and_back(port, b"far" * 1000) == b"far" * 1000
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((LOOPBACK, link.port))
+        socket.create_connection((LOOPBACK, port))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import InputError
-from gateway.ops.bench.report import FIGURES, amount, write_report
+from gateway.ops.bench.figures import FIGURES
+from gateway.ops.bench.report import amount, write_report
 from gateway.ops.bench.result import Run, Verdict
 from tests.ops.bench.runs import RUN
 from tests.ops.bench.svg import drawing
@@ -53,7 +54,7 @@ def test_all_ten_figures_are_in_the_table(tmp_path: Path) -> None:
         ["3", "CT: over the time of an ideal sender", "at most 1.15x", "1.31x", "**no**"],
     ]
     assert rows(page, "7 ") == [["7", "memory above idle while 4 GB pass", "at most 64 MB", "–", "not measured"]]
-    assert rows(page, "1 ")[0][1:] == [FIGURES[1], "–", "–", "not in this run"]
+    assert rows(page, "1 ")[0][1:] == [FIGURES[0].title, "–", "–", "not in this run"]
 
 
 def test_measured_values_with_their_spread(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_measured_values_with_their_spread(tmp_path: Path) -> None:
     assert {"4.12 [4.04–4.2]", "1.5", "63.6 [62.4–64.9]"} <= set(gateway)
     assert gateway[-2:] == ["0", "0"]
     (router,) = rows(page, "orthanc routing")
-    assert router[:2] == ["orthanc routing (from 100)", "2"]
+    assert router[:3] == ["orthanc routing", "500, from 100", "2"]
     assert rows(page, "sync |") == [["sync", "2500", "2", "0.8"]]
     assert "sender, request: 16372 bytes" in page
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.ops.bench.result import Bucket, Peers, Run, Stage, Way
-from gateway.ops.bench.summary import CaseSummary, Spread, setup_words, setups, summarize
+from gateway.ops.bench.result import Bucket, Peers, Run, Sample, Stage, Way
+from gateway.ops.bench.summary import CaseSummary, Spread, setups, summarize
 from tests.ops.bench.runs import DIRECT, RUN, THROUGH, rounds
 
 
@@ -38,6 +38,18 @@ def test_a_rate_counts_until_acknowledged_where_nothing_is_delivered() -> None:
     assert of(Way.DIRECT, replace(RUN, samples=(acknowledged,))).spreads["rate"].median == 5.0
 
 
+def test_flow_leaves_out_how_long_it_takes_to_begin() -> None:
+    far = replace(DIRECT, instances=5, data_bytes=10_000_000, first_instance_s=2.0, delivered_s=4.0)
+
+    def flow(sample: Sample) -> float | None:
+        spread = of(Way.DIRECT, replace(RUN, samples=(sample,))).spreads.get("flow")
+        return spread.median if spread else None
+
+    assert flow(far) == 4.0
+    assert flow(replace(far, delivered_s=2.0)) is None
+    assert flow(replace(far, first_instance_s=None)) is None
+
+
 def test_what_is_counted_is_added_up() -> None:
     one = replace(THROUGH, lost_count=1, duplicated_count=0)
     other = replace(THROUGH, round=2, lost_count=2, duplicated_count=None, stages=(Stage("sync", 500, 0.6),))
@@ -51,12 +63,13 @@ def test_histograms_become_one() -> None:
     assert of(Way.DIRECT).gaps == (Bucket(0.001, 15), Bucket(0.030, 100), Bucket(0.050, 2400), Bucket(None, 5))
 
 
-def test_ways_of_one_setup_stand_together() -> None:
-    run = replace(RUN, samples=(*RUN.samples, replace(DIRECT, peers=Peers.TUNED), replace(DIRECT, senders=4)))
-    found = [(setup_words(setup), [each.case.way for each in cases]) for setup, cases in setups(summarize(run))]
+def test_cases_of_one_setup_stand_together() -> None:
+    others = (replace(DIRECT, peers=Peers.TUNED), replace(DIRECT, variant="4 senders"), replace(DIRECT, link="20 ms"))
+    run = replace(RUN, samples=(*RUN.samples, *others))
+    found = [(str(setup), [each.case.key for each in cases]) for setup, cases in setups(summarize(run))]
 
     assert found == [
-        ("Figure 3, 500 x ct, stock peers", [Way.DIRECT, Way.GATEWAY, Way.ORTHANC]),
-        ("Figure 3, 500 x ct, stock peers, 4 senders", [Way.DIRECT]),
-        ("Figure 3, 500 x ct, tuned peers", [Way.DIRECT]),
+        ("Figure 3, ct, stock peers, 20 ms", ["direct"]),
+        ("Figure 3, ct, stock peers", ["direct", "4 senders", "gateway", "orthanc routing"]),
+        ("Figure 3, ct, tuned peers", ["direct"]),
     ]
