@@ -102,7 +102,8 @@ def compare(before: Run, after: Run) -> Comparison:
             median(second[case, measure]),
             ratio_of_medians(first[case, measure], second[case, measure]),
         )
-        for case, measure in sorted(first.keys() & second.keys())
+        for case, measure in first
+        if (case, measure) in second
     ]
     cases_before, cases_after = ({case_of(sample) for sample in run.samples} for run in (before, after))
     return Comparison(
@@ -114,11 +115,11 @@ def compare(before: Run, after: Run) -> Comparison:
 
 
 def _values(run: Run) -> dict[tuple[Case, Measure], list[float]]:
-    """Every measured value above zero, by case and measure, in order of the rounds."""
+    """Every measured value above zero, by case and measure, in the order in which they were measured first."""
     direct = (sample for sample in run.samples if sample.way is Way.DIRECT and not sample.variant)
     direct_s = {_round(sample): sample.delivered_s for sample in direct}
     values: dict[tuple[Case, Measure], list[float]] = {}
-    for sample in sorted(run.samples, key=lambda sample: sample.round):
+    for sample in run.samples:
         for measure, value in _measured(sample, direct_s.get(_round(sample))):
             if value:
                 values.setdefault((case_of(sample), measure), []).append(value)

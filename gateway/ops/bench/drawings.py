@@ -1,15 +1,13 @@
 """The charts of a run: which there are, and what goes into them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.ops.bench.charts import Bar, Column, bars, columns, lines
 from gateway.ops.bench.distance import rates_of
+from gateway.ops.bench.measure import STALL_BELOW_S, is_stalled
 from gateway.ops.bench.result import Bucket, Way
 from gateway.ops.bench.summary import MILLI, CaseSummary, Setup, Spread, setups
-
-DELAYED_ACKNOWLEDGEMENT_S = (0.030, 0.050)
-"""Where a response that waited for one stands: Linux delays an acknowledgement by 40 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +21,12 @@ class Chart:
 
 
 def charts_of(summaries: Sequence[CaseSummary]) -> Iterator[Chart]:
-    """One of times for each setup, one of gaps where they were seen, one of throughput where the distance varies."""
+    """Times of each setup, gaps where the wire was looked at or something stalls, throughput by distance."""
     for number, (setup, cases) in enumerate(setups(summaries), 1):
         yield from _time_chart(number, setup, cases)
         for each in cases:
-            if each.gaps:
-                title = f"{setup}, {each.case.key}: how long a response was waited for, in ms"
+            if each.gaps and (each.wire or is_stalled(each.gaps)):
+                title = f"{setup}, {each.case.key}: waits for a response, in ms"
                 file = f"gaps-{number:02}-{each.case.key.replace(' ', '-').replace(',', '')}.svg"
                 yield Chart(file, title, columns(title, "responses", [*gap_columns(each.gaps)]), setup)
     yield from _distance_charts(summaries)
@@ -50,16 +48,16 @@ def _bar(summary: CaseSummary, spread: Spread) -> Bar:
     return Bar(case.key, spread.median, spread.low, spread.high, case.way is Way.GATEWAY, note)
 
 
-def gap_columns(gaps: Iterable[Bucket]) -> Iterator[Column]:
-    """The buckets of a histogram, each with its bounds in milliseconds."""
-    least_s, most_s = DELAYED_ACKNOWLEDGEMENT_S
+def gap_columns(gaps: Sequence[Bucket]) -> Iterator[Column]:
+    """The buckets of a histogram with their bounds in milliseconds; where there is a stall, its bucket stands out."""
+    stalled = is_stalled(gaps)
     above_s = 0.0
     for bucket in gaps:
         if bucket.below_s is None:
             yield Column(f"{above_s / MILLI:g}+", bucket.count)
         else:
-            is_delayed = least_s <= above_s and bucket.below_s <= most_s
-            yield Column(f"{above_s / MILLI:g}–{bucket.below_s / MILLI:g}", bucket.count, is_delayed)
+            bounds = f"{above_s / MILLI:g}–{bucket.below_s / MILLI:g}"
+            yield Column(bounds, bucket.count, stalled and bucket.below_s == STALL_BELOW_S)
             above_s = bucket.below_s
 
 

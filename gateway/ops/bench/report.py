@@ -98,7 +98,8 @@ def _environment_rows(environment: Environment) -> Iterator[Sequence[str]]:
         if field.name.endswith("_s"):
             yield field.name.removesuffix("_s").replace("_", " "), f"{shortly(value / MILLI)} ms"
         else:
-            yield field.name.replace("_", " "), str(value) or "not here"
+            text = shortly(value) if isinstance(value, float) else str(value)
+            yield field.name.replace("_", " "), text or "not here"
 
 
 def _measured_table(cases: Sequence[CaseSummary]) -> str:
@@ -112,10 +113,9 @@ def _measured_row(summary: CaseSummary, shown: Sequence[Quantity]) -> Sequence[s
     case = summary.case
     is_extrapolated = case.measured_instances < case.instances
     instances = f"{case.instances}, from {case.measured_instances}" if is_extrapolated else str(case.instances)
-    rounds_count = max((spread.rounds_count for spread in summary.spreads.values()), default=0)
     cells = [_cell(summary.spreads.get(quantity.name)) for quantity in shown]
     counts = ["–" if count is None else str(count) for count in (summary.lost_count, summary.duplicated_count)]
-    return case.key, instances, str(rounds_count), *cells, *counts
+    return case.key, instances, str(summary.rounds_count), *cells, *counts
 
 
 def _cell(spread: Spread | None) -> str:

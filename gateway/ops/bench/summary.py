@@ -49,6 +49,7 @@ class CaseSummary:
     """One case: what was measured by name, and what was counted in all its rounds together."""
 
     case: Case
+    rounds_count: int
     spreads: dict[str, Spread]
     lost_count: int | None
     """Acknowledged instances that did not arrive; None where nobody counted."""
@@ -100,11 +101,11 @@ flow counts from the first instance at the destination to the last."""
 
 
 def summarize(run: Run) -> list[CaseSummary]:
-    """Every case of a run, in order of figure, workload, peers and way."""
+    """Every case of a run, in the order in which they were run first."""
     samples: dict[Case, list[Sample]] = {}
     for sample in run.samples:
         samples.setdefault(case_of(sample), []).append(sample)
-    return [_summary(case, samples[case]) for case in sorted(samples)]
+    return [_summary(case, of_case) for case, of_case in samples.items()]
 
 
 def setups(summaries: Sequence[CaseSummary]) -> Iterator[tuple[Setup, list[CaseSummary]]]:
@@ -125,6 +126,7 @@ def _summary(case: Case, samples: Sequence[Sample]) -> CaseSummary:
     }
     return CaseSummary(
         case,
+        len(samples),
         spreads,
         _total([sample.lost_count for sample in samples]),
         _total([sample.duplicated_count for sample in samples]),

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from gateway.ops.bench.charts import Column
 from gateway.ops.bench.drawings import charts_of, gap_columns
-from gateway.ops.bench.result import Bucket
+from gateway.ops.bench.result import Bucket, Sample
 from gateway.ops.bench.summary import summarize
-from tests.ops.bench.runs import DIRECT, RUN
+from tests.ops.bench.runs import DIRECT, RUN, THROUGH
 from tests.ops.bench.svg import drawing
 
 
@@ -34,6 +34,17 @@ def test_where_nothing_was_timed_nothing_is_drawn() -> None:
     assert list(charts_of(summarize(run))) == []
 
 
+def test_gaps_are_drawn_where_the_wire_was_looked_at_or_something_stalls() -> None:
+    calm = replace(DIRECT, gaps=(Bucket(0.001, 90), Bucket(0.050, 3), Bucket(None, 1)))
+
+    def files(sample: Sample) -> list[str]:
+        return [chart.file for chart in charts_of(summarize(replace(RUN, samples=(sample,))))]
+
+    assert files(calm) == ["times-01.svg"]
+    assert files(replace(calm, wire=THROUGH.wire, variant="direct, recorded"))[1:] == ["gaps-01-direct-recorded.svg"]
+    assert files(DIRECT)[1:] == ["gaps-01-direct.svg"]
+
+
 def test_gaps_of_a_delayed_acknowledgement_stand_out() -> None:
     gaps = (Bucket(0.030, 1), Bucket(0.050, 9), Bucket(0.100, 2), Bucket(None, 3))
 
@@ -43,3 +54,4 @@ def test_gaps_of_a_delayed_acknowledgement_stand_out() -> None:
         Column("50–100", 2),
         Column("100+", 3),
     ]
+    assert not any(column.is_warning for column in gap_columns((Bucket(0.030, 10), Bucket(0.050, 9), Bucket(None, 0))))
