@@ -12,6 +12,7 @@ WIDTH = 760
 MARGIN = 16
 TITLE_HEIGHT = 44
 LABEL_HEIGHT = 16
+LETTER_WIDTH = 7.5
 OURS, OTHERS, WARNING, INK, GRID = "#1b6ca8", "#b4c0ca", "#d9822b", "#222222", "#e3e7ea"
 LINES = ("#1b6ca8", "#d9822b", "#3c8d5a", "#8e4a9e", "#b03a48", "#5b6770")
 """In this order; a chart with more lines than that cannot be read anyway."""
@@ -43,7 +44,7 @@ class Column:
 
 def bars(title: str, unit: str, rows: Sequence[Bar]) -> str:
     """One horizontal bar for each, with a line from the lowest to the highest value."""
-    row_height, label_width, value_width = 30, 180, 190
+    row_height, label_width, value_width = 30, 180, 230
     room = WIDTH - label_width - value_width - MARGIN
     scale = room / (max((row.high for row in rows), default=0.0) or 1.0)
     parts: list[str] = []
@@ -83,7 +84,8 @@ def lines(title: str, across: str, up: str, series: Mapping[str, Sequence[tuple[
     height, left = 260, 64
     steps = sorted({step for points in series.values() for step, _ in points})
     top_value = _round_above(max((value for points in series.values() for _, value in points), default=1.0))
-    step_width = (WIDTH - left - 150) / max(len(steps) - 1, 1)
+    label_width = 24 + LETTER_WIDTH * max((len(name) for name in series), default=0)
+    step_width = (WIDTH - left - label_width) / max(len(steps) - 1, 1)
     floor = TITLE_HEIGHT + 24 + height
     right = left + step_width * max(len(steps) - 1, 0)
     parts = [_text(MARGIN, TITLE_HEIGHT + 8, up)]

@@ -44,7 +44,7 @@ def _time_chart(number: int, setup: Setup, cases: Sequence[CaseSummary]) -> Iter
 
 def _bar(summary: CaseSummary, spread: Spread) -> Bar:
     case = summary.case
-    note = f"from {case.measured_instances}" if case.measured_instances < case.instances else ""
+    note = f"extrapolated from {case.measured_instances}" if case.measured_instances < case.instances else ""
     return Bar(case.key, spread.median, spread.low, spread.high, case.way is Way.GATEWAY, note)
 
 

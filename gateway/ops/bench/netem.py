@@ -146,7 +146,7 @@ class _Flow:
         self._under_way.put((due_s, data))
 
     def _room_bytes(self) -> int:
-        """Wait until the lane takes bytes; returns how many. None when there is nobody to take them any more."""
+        """Wait until the lane takes bytes; returns how many. Zero when nobody is there to take them any more."""
         while not self._is_broken:
             self._delivered.clear()
             with self._lock:

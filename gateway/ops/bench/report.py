@@ -49,22 +49,25 @@ def page(run: Run, summaries: Sequence[CaseSummary], charts: Sequence[Chart]) ->
         f"Run at {run.started_at} with\n\n```sh\n{run.command_line}\n```\n",
         "Medians over the rounds, with the lowest and the highest in brackets. Ratios within one run count; seconds "
         "are those of this machine. GB and MB are decimal.\n",
-        "## The figures\n",
-        _table(("figure", "what", "to reach", "measured", "reached"), _figure_rows(run.verdicts)),
     ]
-    if run.remarks:
-        parts += ["## Remarks\n", "".join(f"- {remark}\n" for remark in run.remarks)]
-    parts += ["## Where it ran\n", _table(("", ""), _environment_rows(run.environment)), "## Measured\n"]
+    rates = rates_of(summaries)
+    if run.verdicts or not rates:
+        header = ("figure", "what", "to reach", "measured", "reached")
+        parts += ["## The figures\n", _table(header, _figure_rows(run.verdicts))]
+    knees = [str(knee) for knee in knees_of(summaries)]
+    if remarks := [remark for remark in run.remarks if remark not in knees]:
+        parts += ["## Remarks\n", _list(remarks)]
+    parts += ["## Where it ran\n", _table(("", ""), _environment_rows(run.environment))]
     for setup, cases in setups(summaries):
-        parts.append(f"### {setup}\n")
+        parts.append(f"## {setup}\n")
         parts += [_image(chart) for chart in charts if chart.setup == setup]
         parts.append(_measured_table(cases))
         parts += [_stage_table(each) for each in cases if each.stages]
         parts += [_wire_line(each) for each in cases if each.wire]
-    if rates := rates_of(summaries):
+    if rates:
         parts += ["## Over a distance\n", *(_image(chart) for chart in charts if chart.setup is None)]
         parts += [_distance_table(workload, links) for workload, links in rates.items()]
-        parts += ["".join(f"- {knee}\n" for knee in knees_of(summaries))]
+        parts += [_list(knees)]
     return "\n".join(parts)
 
 
@@ -144,6 +147,10 @@ def _distance_table(workload: str, links: Mapping[str, Rates]) -> str:
     counts = sorted({count for rates in links.values() for count in rates})
     rows = [(str(n), *(shortly(rates[n]) if n in rates else "–" for rates in links.values())) for n in counts]
     return f"{workload}, MB/s:\n\n" + _table(("associations", *links), rows)
+
+
+def _list(points: Iterable[str]) -> str:
+    return "".join(f"- {point}\n" for point in points)
 
 
 def _image(chart: Chart) -> str:

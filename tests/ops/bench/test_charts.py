@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ops.bench.charts import LABEL_HEIGHT, OURS, WARNING, Bar, Column, bars, columns, lines, shortly
+from gateway.ops.bench.charts import (
+    LABEL_HEIGHT,
+    LETTER_WIDTH,
+    OURS,
+    WARNING,
+    Bar,
+    Column,
+    bars,
+    columns,
+    lines,
+    shortly,
+)
 from tests.ops.bench.svg import drawing
 
 words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=20)
@@ -65,6 +76,13 @@ def test_lines_rise_with_their_values() -> None:
     (x1, y1), (x2, y2), (x4, y4) = line
     assert (y1 - y4) == pytest.approx(3 * (y1 - y2), rel=0.02)
     assert x2 - x1 == pytest.approx(x4 - x2, abs=0.2)
+
+
+def test_a_long_name_of_a_line_has_room() -> None:
+    name = "100 ms, 1000 Mbit/s, 0.01 % loss"
+    shown = drawing(lines("", "", "", {name: [(1, 1.0), (64, 10.0)]}))
+
+    assert shown.polylines[0][-1][0] + 10 + len(name) * LETTER_WIDTH <= shown.width
 
 
 @pytest.mark.parametrize("end", [0.0, 5.0, 10.0])

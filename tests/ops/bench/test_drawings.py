@@ -16,8 +16,8 @@ def test_a_run_has_a_chart_of_times_one_of_gaps_and_one_of_distance() -> None:
     assert list(charts) == ["times-01.svg", "gaps-01-direct.svg", "distance-ct.svg"]
     assert all(chart.title == drawing(chart.svg).texts[0] for chart in charts.values())
     assert charts["times-01.svg"].title == "Figure 3, ct, stock peers: until all is delivered"
-    assert "92.7 s, from 100" not in drawing(charts["times-01.svg"].svg).texts
-    assert "91.3 s, from 100" in drawing(charts["times-01.svg"].svg).texts
+    assert "92.7 s, extrapolated from 100" not in drawing(charts["times-01.svg"].svg).texts
+    assert "91.3 s, extrapolated from 100" in drawing(charts["times-01.svg"].svg).texts
     assert len(drawing(charts["distance-ct.svg"].svg).polylines) == 3
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import InputError
+from gateway.ops.bench.comparison import DISTANCE
+from gateway.ops.bench.distance import knees_of
 from gateway.ops.bench.figures import FIGURES
 from gateway.ops.bench.report import amount, write_report
 from gateway.ops.bench.result import Run, Verdict
+from gateway.ops.bench.summary import summarize
 from tests.ops.bench.runs import RUN
 from tests.ops.bench.svg import drawing
 
@@ -95,6 +98,18 @@ def test_the_numbers_for_machines(tmp_path: Path) -> None:
     assert gateway["spreads"]["delivered"]["median"] == pytest.approx(4.12)
     assert numbers["units"]["delivered"] == "s"
     assert [knee["associations"] for knee in numbers["associations"]] == [1, 32, 32]
+
+
+def test_a_run_over_a_distance_alone_has_no_table_of_figures(tmp_path: Path) -> None:
+    far = tuple(sample for sample in RUN.samples if sample.figure == DISTANCE)
+    run = replace(RUN, samples=far, verdicts=())
+    knees = tuple(map(str, knees_of(summarize(run))))
+    page = written(replace(run, remarks=knees), tmp_path)
+
+    assert "## Over a distance" in page
+    assert "## The figures" not in page
+    assert "not in this run" not in page
+    assert [page.count(knee) for knee in knees] == [1, 1, 1]
 
 
 def test_an_empty_run_has_a_page_too(tmp_path: Path) -> None:
