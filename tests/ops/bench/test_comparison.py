@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from gateway.ops.bench.comparison import Case, Measure, case_of, compare
 from gateway.ops.bench.result import Peers, Run, Sample, Way
 from gateway.ops.bench.statistics import Change
@@ -55,6 +57,15 @@ def test_a_way_is_held_against_the_direct_one_however_many_associations_it_has()
     both = run(*rounds(DIRECT), *rounds(replace(THROUGH, senders=4, variant="fast")))
 
     assert (Way.GATEWAY, Measure.AGAINST_DIRECT) in changes(both, both)
+
+
+def test_a_direct_transfer_that_was_only_looked_at_is_not_what_others_are_held_against() -> None:
+    looked_at = replace(DIRECT, variant="direct, recorded", delivered_s=None)
+    both = run(*rounds(DIRECT), *rounds(THROUGH), looked_at)
+
+    (held,) = (each for each in compare(both, both).compared if each.measure is Measure.AGAINST_DIRECT)
+    assert held.before == pytest.approx(0.1)
+    assert held.ratio.change is Change.WITHIN_NOISE  # from all five rounds
 
 
 def test_the_ratio_is_above_one_when_it_got_faster() -> None:
