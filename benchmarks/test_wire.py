@@ -12,7 +12,7 @@ from gateway.wire.association import Association
 from gateway.wire.command import CStoreRQ, decode, encode
 from gateway.wire.events import CommandReceived, DataReceived
 from gateway.wire.head import HeadWalker
-from gateway.wire.message import FragmentFrame, fragment_command
+from gateway.wire.message import PDV_OVERHEAD_BYTES, fragment_command
 from gateway.wire.pdu import PDU, PDU_HEADER_BYTES, PDV, PDataTF, PDUType, decode_pdu
 from tests.build import HOSPITAL_A
 from tests.wire.pair import CT_CONTEXT, CT_IMAGE_STORAGE, MAXIMUM_LENGTH, a_request, established_acceptor
@@ -24,21 +24,12 @@ SMALL_BYTES = 39 * 1024
 
 def c_store(data_set: bytes) -> bytes:
     """A C-STORE request as a sender with PDUs of 16 KiB writes it."""
-    frame = FragmentFrame(CT_CONTEXT, MAXIMUM_LENGTH)
     stream = bytearray(fragment_command(CT_CONTEXT, encode(REQUEST), MAXIMUM_LENGTH))
-    for start in range(0, len(data_set), frame.payload_bytes):
-        stream += filled(frame, data_set, start)
+    payload_bytes = MAXIMUM_LENGTH - PDV_OVERHEAD_BYTES
+    for start in range(0, len(data_set), payload_bytes):
+        end = start + payload_bytes
+        stream += PDataTF((PDV(CT_CONTEXT, False, end >= len(data_set), data_set[start:end]),)).encode()
     return bytes(stream)
-
-
-def filled(frame: FragmentFrame, data_set: bytes, start: int) -> memoryview:
-    """The frame with the next part of the data set in it."""
-    position = start
-    for slot in frame.slots:
-        part = data_set[position : position + len(slot)]
-        slot[: len(part)] = part
-        position += len(part)
-    return frame.framed(position - start, last=position == len(data_set))
 
 
 def received(association: Association, stream: memoryview) -> tuple[int, int]:
@@ -69,16 +60,6 @@ def test_receive_small(benchmark: BenchmarkFixture) -> None:
     association, stream = established_acceptor(), memoryview(c_store(bytes(SMALL_BYTES)))
 
     assert benchmark(received, association, stream) == (1, SMALL_BYTES)
-
-
-def test_frame_for_sending(benchmark: BenchmarkFixture, ct_slice: bytes) -> None:
-    frame = FragmentFrame(CT_CONTEXT, MAXIMUM_LENGTH)
-    starts = range(0, len(ct_slice), frame.payload_bytes)
-
-    def framed() -> int:
-        return sum(len(filled(frame, ct_slice, start)) for start in starts)
-
-    assert benchmark(framed) > len(ct_slice)
 
 
 def test_encode_command(benchmark: BenchmarkFixture) -> None:
