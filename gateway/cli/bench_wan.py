@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway.cli.common import JsonOption, say, show
+from gateway.cli.common import JsonOption, ending_in_order, say, show
 from gateway.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def wan_command(
         rounds,
         wan.QUICK_SCALE if quick else 1.0,
     )
-    with _Bar(len(list(plan.transfers()))) as bar:
+    with ending_in_order(), _Bar(len(list(plan.transfers()))) as bar:
         run = wan.run(plan, shlex.join(["gateway", *sys.argv[1:]]), scratch, bar)
     write_run(run, output)
     if json:

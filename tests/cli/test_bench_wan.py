@@ -1,5 +1,8 @@
 """`gateway bench wan`: one small measurement as typed, and what it refuses."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,8 @@ import pytest
 from gateway.cli.common import ExitCode
 from gateway.ops.bench.result import read_run
 from tests.cli.typed import Typist
+from tests.processes import environment, processes_with
+from tests.wait import PATIENCE_S, wait_until
 
 
 def test_it_measures_shows_and_writes(typed: Typist, folder: Path) -> None:
@@ -43,3 +48,28 @@ def test_what_it_cannot_run_with(typed: Typist, folder: Path, options: tuple[str
     assert outcome.code == ExitCode.USAGE
     assert blamed in outcome.err
     assert not (folder / "gateway-bench-wan.json").exists()
+
+
+def test_told_to_end_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    options = (
+        "--workload",
+        "small",
+        "--rtt",
+        "500",
+        "--associations",
+        "1",
+        "--quick",
+        "--output",
+        tmp_path / "run.json",
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "bench", "wan", *options],
+        env=environment(TMPDIR=str(tmp_path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_until(lambda: list(tmp_path.glob("*/*/*/gateway.log")), PATIENCE_S)  # a gateway is being started
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+    assert processes_with("TMPDIR", str(tmp_path)) == []
