@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gateway.cli.bench_results import register
-from gateway.cli.common import ExitCode, JsonOption, ending_in_order, say, show, tell
+from gateway.cli.common import ExitCode, JsonOption, SetOption, ending_in_order, say, show, tell
+from gateway.cli.settings import parse_assignments
 from gateway.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def bench_run(
         typer.Option(exists=True, file_okay=False, help="Folder on the disk to measure. Not given: the system's."),
     ] = None,
     output: Annotated[Path, typer.Option(metavar="FILE", help="Where the result is written.")] = DEFAULT_OUTPUT,
+    assignments: SetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run the figures: starts what it needs on this machine, measures, and writes one JSON file."""
@@ -61,6 +63,7 @@ def bench_run(
         frozenset(workload) if workload else None,
         runner.with_rounds(extent, rounds),
         dicom,
+        parse_assignments(assignments),
     )
     if not plan.transfer_count():
         raise InputError("nothing to run: none of these figures is measured with these workloads")
@@ -111,6 +114,9 @@ def _tell(run: "Run", output: Path) -> None:
     show(table.COLUMNS, table.rows_of(run), empty="Nothing was measured.")
     say("")
     show(table.GOAL_COLUMNS, table.goal_rows_of(run), empty="No goal was measured.")
+    if stages := table.stage_rows_of(run):
+        say("")
+        show(table.STAGE_COLUMNS, stages, empty="")
     for remark in run.remarks:
         say(f"\n{remark}")
     say(f"\nWritten to {output}.")

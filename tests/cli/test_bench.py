@@ -55,9 +55,11 @@ def test_what_was_measured_is_shown_and_written(typed: Typist, folder: Path, pla
 
 
 def test_quick_with_rounds(typed: Typist, folder: Path, plans: list[Plan]) -> None:
-    assert typed("bench", "run", "--quick", "--rounds", "2", "--dicom", str(folder)).code == ExitCode.OK
+    options = ("--quick", "--rounds", "2", "--dicom", str(folder), "--set", "delivery.associations=8")
+    assert typed("bench", "run", *options).code == ExitCode.OK
 
-    assert plans == [Plan(extent=replace(runner.QUICK, rounds=2), dicom=folder)]
+    settings = {"delivery.associations": "8"}
+    assert plans == [Plan(extent=replace(runner.QUICK, rounds=2), dicom=folder, settings=settings)]
 
 
 def test_json_is_the_run(typed: Typist, plans: list[Plan]) -> None:

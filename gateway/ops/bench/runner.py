@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -85,6 +85,8 @@ class Plan:
     workloads: frozenset[str] | None = None
     extent: Extent = FULL
     dicom: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the gateway in every case, dotted keys as for `--set`."""
 
     def workloads_of(self, figure: Figure) -> tuple[str, ...]:
         """Its own; or those asked for that it can be measured with: a series, or one large object."""
@@ -150,15 +152,21 @@ def _measured(figure: Figure, workload: str, sources: "_Sources", folder: Path, 
     """All samples of a figure with one workload; a transfer that failed is left out, and remarked upon."""
     extent = sources.extent
     whole = sources.whole(workload)
-    for case in figure.probes:
+    probes, cases = (_with(sources.settings, cases) for cases in (figure.probes, figure.cases))
+    for case in probes:
         yield from _transfer(figure, case, sources.part(workload, extent.probe_count), folder, log, "looked at")
     for number in range(1, extent.rounds + 1):
-        start = (number - 1) % len(figure.cases)
-        for case in (*figure.cases[start:], *figure.cases[:start]):
+        start = (number - 1) % len(cases)
+        for case in (*cases[start:], *cases[:start]):
             part = sources.part(workload, extent.slow_count) if case.is_slow else whole
             for sample in _transfer(figure, case, part, folder, log, f"round {number}"):
                 scaled = sample if part is whole else extrapolated(sample, len(whole.digests), whole.data_bytes)
                 yield replace(scaled, round=number)
+
+
+def _with(settings: Mapping[str, str], cases: Sequence[Case]) -> list[Case]:
+    """The cases with further settings of the gateway; these win over a case's own."""
+    return [replace(case, settings={**case.settings, **settings}) for case in cases]
 
 
 def _transfer(  # noqa: PLR0917  # all of it is where and what
@@ -181,6 +189,7 @@ class _Sources:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.extent = plan.extent
+        self.settings = plan.settings
         self._dicom = plan.dicom
         self._folder = folder
         self._whole: dict[str, Source] = {}

@@ -20,6 +20,7 @@ COLUMNS = (
     "Lost",
 )
 GOAL_COLUMNS = ("Figure", "Goal", "Measured", "To reach", "Reached")
+STAGE_COLUMNS = ("Figure", "Workload", "Way", "Peers", "Stage", "Times", "ms each", "Seconds in all")
 _MEGABYTE = 1_000_000
 _ESTIMATED = "~"
 """Before numbers that were measured on fewer instances."""
@@ -56,6 +57,20 @@ def goal_rows_of(run: Run) -> list[tuple[str, ...]]:
     return [
         (str(verdict.figure), verdict.what, _number(verdict.value, verdict.unit), _bound(verdict), _word(verdict))
         for verdict in run.verdicts
+    ]
+
+
+def stage_rows_of(run: Run) -> list[tuple[str, ...]]:
+    """One for each stage of the gateway in each case, where it told them: sums over the rounds."""
+    sums: dict[tuple[int, str, str, str, str], tuple[int, float]] = {}
+    for sample in run.samples:
+        for stage in sample.stages:
+            key = (sample.figure, sample.workload, key_of(sample), sample.peers, stage.name)
+            count, seconds = sums.get(key, (0, 0.0))
+            sums[key] = (count + stage.count, seconds + stage.seconds)
+    return [
+        (str(figure), workload, way, peers, name, str(count), f"{1000 * seconds / count:.3f}", f"{seconds:.2f}")
+        for (figure, workload, way, peers, name), (count, seconds) in sums.items()
     ]
 
 

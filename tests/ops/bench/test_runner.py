@@ -138,3 +138,14 @@ def test_rounds_and_figures_are_chosen() -> None:
     assert with_rounds(runner.QUICK, 7).rounds == 7
     assert [figure.number for figure in by_number([9, 3])] == [9, 3]
     assert by_number(None) == by_number([]) == FIGURES
+
+
+def test_settings_of_the_gateway_win_over_a_cases_own() -> None:
+    case = Case(Way.GATEWAY, settings={"scp.associations": "1000", "scp.idle_timeout_s": "3600"})
+    (changed,) = runner._with({"scp.associations": "7", "delivery.associations": "2"}, [case])
+
+    assert changed.settings == {
+        "scp.associations": "7",
+        "scp.idle_timeout_s": "3600",
+        "delivery.associations": "2",
+    }

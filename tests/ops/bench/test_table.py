@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gateway.ops.bench import table
-from gateway.ops.bench.result import Environment, Peers, Run, Sample, Verdict, Way
+from gateway.ops.bench.result import Environment, Peers, Run, Sample, Stage, Verdict, Way
 
 SAMPLE = Sample(1, "ct", Way.GATEWAY, Peers.STOCK, 1, 500, 262_000_000, acknowledged_s=1.0, delivered_s=2.0)
 RUN = Run(
@@ -38,3 +38,15 @@ def test_goals_are_told_in_words() -> None:
         ("7", "memory", "70.00 MB", "at most 64 MB", "NO"),
         ("8", "first byte", "not measured", "at most 50 ms", "?"),
     ]
+
+
+def test_stages_are_summed_over_the_rounds() -> None:
+    rounds = [
+        replace(SAMPLE, round=number, stages=(Stage("sync", 500, 0.5), Stage("send", 500, 1.0))) for number in (1, 2)
+    ]
+
+    assert table.stage_rows_of(replace(RUN, samples=tuple(rounds))) == [
+        ("1", "ct", "gateway", "stock", "sync", "1000", "1.000", "1.00"),
+        ("1", "ct", "gateway", "stock", "send", "1000", "2.000", "2.00"),
+    ]
+    assert table.stage_rows_of(RUN) == []
