@@ -111,7 +111,7 @@ class WireLength:
 class Sample:
     """One transfer: what was sent which way, and what was measured. None is not measured, never zero.
 
-    Times count from the first byte the sender was started with, on the monotonic clock of one machine.
+    Times count from the start of storescu, the order to the sending Orthanc, or the first byte of the ideal sender.
     """
 
     figure: int
@@ -186,7 +186,7 @@ class Verdict:
     what: str
     """In words, such as "CT: all acknowledged, times sooner than stock storescp"."""
     unit: str
-    """Of both numbers: "x", "s", "MB", "CPU-s/GB", "%", "instances"."""
+    """Of both numbers: "x", "ms", "MB", "CPU-s/GB", "%"."""
     value: float | None
     """None where it could not be measured here."""
     at_least: float | None = None
