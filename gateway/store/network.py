@@ -16,9 +16,13 @@ _ONLY = 1
 RowT = TypeVar("RowT")
 
 
+_EPOCH = select(EpochRow.value).where(EpochRow.id == _ONLY)
+"""Built once: it is asked several times a second, all day."""
+
+
 def read_epoch(session: Session) -> int:
     """How many changes the network and the consents have seen."""
-    return session.scalar(select(EpochRow.value).where(EpochRow.id == _ONLY)) or 0
+    return session.connection().scalar(_EPOCH) or 0
 
 
 def advance_epoch(session: Session) -> None:
