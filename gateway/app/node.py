@@ -44,7 +44,7 @@ class Gateway:
         self._log = log.get(__name__)
         self._metrics = Metrics()
         self._database = open_database(settings)
-        self._spool = Spool(settings.spool_dir, settings.spool.free_space_floor_bytes)
+        self._spool = self._open_spool()
         recover(self._spool, self._database)
         self._metrics.spool_free_bytes.set_function(self._spool.free_bytes)
         self._writer = Writer(self._database)
@@ -107,6 +107,16 @@ class Gateway:
         self._spool.close()
         self._database.close()
         self._log.info("stopped")
+
+    def _open_spool(self) -> Spool:
+        settings = self._settings.spool
+        is_direct, is_synced = settings.io == "direct", settings.sync == "each"
+        spool = Spool(self._settings.spool_dir, settings.free_space_floor_bytes, direct=is_direct, synced=is_synced)
+        if not is_synced:
+            self._log.warning("spool_not_synced")
+        if is_direct and not spool.is_direct:
+            self._log.info("spool_through_page_cache")
+        return spool
 
     def _unready(self) -> list[str]:
         """Why this node should not be sent anything now; empty when it may be."""

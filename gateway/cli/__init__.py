@@ -14,8 +14,9 @@ from gateway.cli.demo import demo_command
 from gateway.cli.document import document_app
 from gateway.cli.network import ae_app, institution_app, route_app
 from gateway.cli.peers import echo_command, send_command
-from gateway.cli.serve import db_app, serve_command, status_command
+from gateway.cli.serve import db_app, serve_command
 from gateway.cli.settings import config_app, init_command
+from gateway.cli.status import status_command
 from gateway.cli.token import token_app
 from gateway.errors import GatewayError, InputError, NetworkError
 

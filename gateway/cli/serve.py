@@ -1,6 +1,5 @@
-"""`gateway serve`, `gateway status` and `gateway db`: the node itself."""
+"""`gateway serve` and `gateway db`: the node itself."""
 
-import shutil
 import signal
 import sys
 import threading
@@ -20,15 +19,10 @@ from gateway.cli.common import (
     dump,
     fail,
     load_settings,
-    node,
-    say,
-    show,
 )
 from gateway.config import Settings
-from gateway.domain.transfer import DeliveryState
 from gateway.errors import ConnectFailed
 from gateway.store.migrate import upgrade
-from gateway.store.queue import destination_statuses
 
 db_app = typer.Typer(help="The node's database.", no_args_is_help=True)
 
@@ -74,51 +68,6 @@ def _places(settings: Settings, dicom_port: int, web_port: int | None) -> dict[s
         "dicom": {"ae_title": settings.scp.ae_title, "host": settings.scp.host, "port": dicom_port},
         "rest": rest if web_port is not None else None,
     }
-
-
-def status_command(config: ConfigOption = DEFAULT_FILE, json: JsonOption = False) -> None:
-    """What is on its way to whom, from the ledger; works whether the node runs or not."""
-    with node(config) as (settings, database), database.read() as session:
-        destinations = destination_statuses(session)
-        folder = settings.spool_dir if settings.spool_dir.exists() else settings.node.state_dir
-        free_bytes = shutil.disk_usage(folder).free
-    if json:
-        dump(
-            {
-                "spool_free_bytes": free_bytes,
-                "destinations": [
-                    {
-                        "ae_title": d.destination_ae_title,
-                        "deliveries": {state.value: d.counts.get(state, 0) for state in DeliveryState},
-                        "oldest_waiting": d.oldest_waiting.isoformat() if d.oldest_waiting else None,
-                        "latest_detail": d.latest_detail,
-                    }
-                    for d in destinations
-                ],
-            }
-        )
-        return
-    rows = [
-        (
-            d.destination_ae_title,
-            *(d.counts.get(state, 0) for state in DeliveryState),
-            d.oldest_waiting.isoformat(timespec="seconds") if d.oldest_waiting else "",
-            d.latest_detail,
-        )
-        for d in destinations
-    ]
-    columns = (
-        "Destination",
-        "Queued",
-        "Active",
-        "Completed",
-        "Failed",
-        "Blocked",
-        "Oldest waiting",
-        "Latest trouble",
-    )
-    show(columns, rows, empty="Nothing has been sent through this node yet.")
-    say(f"Free space for the spool: {free_bytes / 2**30:.1f} GiB")
 
 
 @db_app.command("upgrade")

@@ -35,6 +35,7 @@ DEFAULT_FILE: Final = Path("gateway.toml")
 ENVIRONMENT_PREFIX: Final = "GATEWAY__"
 _LEVEL_SEPARATOR: Final = "__"
 _STATE_DIR: Final = "node.state_dir"
+_SPOOL_DIRECTORY: Final = "spool.directory"
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -133,13 +134,19 @@ def _resolve(path: Path | None, overrides: Mapping[str, str], environ: Mapping[s
 
 
 def _anchored(settings: Settings, path: Path | None, gathered: _Gathered) -> Settings:
-    """Make `node.state_dir` absolute: a file means its own folder, a person at a shell the current one."""
-    origin = gathered.origin(_STATE_DIR)
-    from_file = origin == DEFAULT or origin.line is not None
-    base = path.parent if path is not None and from_file else Path()
-    state_dir = (base / settings.node.state_dir).absolute()
-    node = settings.node.model_copy(update={"state_dir": Path(os.path.normpath(state_dir))})
-    return settings.model_copy(update={"node": node})
+    """Make folders absolute: a file means its own folder, a person at a shell the current one."""
+
+    def anchored(key: str, folder: Path) -> Path:
+        origin = gathered.origin(key)
+        from_file = origin == DEFAULT or origin.line is not None
+        base = path.parent if path is not None and from_file else Path()
+        return Path(os.path.normpath((base / folder).absolute()))
+
+    node = settings.node.model_copy(update={"state_dir": anchored(_STATE_DIR, settings.node.state_dir)})
+    spool = settings.spool
+    if spool.directory is not None:
+        spool = spool.model_copy(update={"directory": anchored(_SPOOL_DIRECTORY, spool.directory)})
+    return settings.model_copy(update={"node": node, "spool": spool})
 
 
 # --- sources ----------------------------------------------------------------------------------------------

@@ -139,6 +139,21 @@ class DatabaseSettings(Section):
 class SpoolSettings(Section):
     """Instances between arrival and delivery."""
 
+    directory: Annotated[Path, AfterValidator(_state_dir)] | None = Field(
+        None,
+        description="Folder of the spool, on the fastest disk that keeps its word. Relative as state_dir is. "
+        "Not set: <state_dir>/spool.",
+    )
+    io: Literal["direct", "cached"] = Field(
+        "direct",
+        description="How data get to the disk and back: around the kernel's page cache (O_DIRECT), where the file "
+        "system allows it, or through it.",
+    )
+    sync: Literal["each", "none"] = Field(
+        "each",
+        description="When an instance is synced to the disk: each before its 0x0000, or none, for a test bed: "
+        "then a power cut loses what was acknowledged.",
+    )
     free_space_floor_bytes: int = _number(
         2 * GIB,
         16 * MIB,
@@ -285,7 +300,7 @@ class Settings(Section):
     @property
     def spool_dir(self) -> Path:
         """Folder of the spool records."""
-        return self.node.state_dir / "spool"
+        return self.spool.directory or self.node.state_dir / "spool"
 
     @property
     def blob_dir(self) -> Path:

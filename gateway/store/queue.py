@@ -1,7 +1,6 @@
-"""The queue of deliveries: claim, finish, count. One row per instance and destination."""
+"""The queue of deliveries: claim, finish, try again. One row per instance and destination."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -127,30 +126,6 @@ def retry(session: Session, now: datetime, destination_ae_title: str | None = No
     return int(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE yields a cursor result
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationStatus:
-    """How many deliveries to a destination are in which state, and the latest trouble with it."""
-
-    destination_ae_title: str
-    counts: dict[DeliveryState, int]
-    oldest_waiting: datetime | None
-    latest_detail: str
-
-
-def destination_statuses(session: Session) -> list[DestinationStatus]:
-    """Every destination that ever had a delivery."""
-    counts: dict[str, dict[DeliveryState, int]] = {}
-    query = select(DeliveryRow.destination_ae_title, DeliveryRow.state, func.count()).group_by(
-        DeliveryRow.destination_ae_title, DeliveryRow.state
-    )
-    for title, state, count in session.execute(query):
-        counts.setdefault(title, {})[DeliveryState(state)] = count
-    return [
-        DestinationStatus(title, states, _oldest_waiting(session, title), _latest_detail(session, title))
-        for title, states in sorted(counts.items())
-    ]
-
-
 def study_deliveries(session: Session, study_instance_uid: str) -> Iterable[tuple[str, DeliveryRow]]:
     """The deliveries of a study as (SOP Instance UID, row)."""
     return [
@@ -162,27 +137,6 @@ def study_deliveries(session: Session, study_instance_uid: str) -> Iterable[tupl
             .order_by(DeliveryRow.due_at)
         )
     ]
-
-
-def _oldest_waiting(session: Session, title: str) -> datetime | None:
-    return session.scalar(
-        select(func.min(InstanceRow.received_at))
-        .join(DeliveryRow, InstanceRow.record_id == DeliveryRow.record_id)
-        .where(
-            DeliveryRow.destination_ae_title == title,
-            DeliveryRow.state.in_((DeliveryState.QUEUED.value, DeliveryState.ACTIVE.value)),
-        )
-    )
-
-
-def _latest_detail(session: Session, title: str) -> str:
-    query = (
-        select(DeliveryRow.detail)
-        .where(DeliveryRow.destination_ae_title == title, DeliveryRow.detail != "")
-        .order_by(DeliveryRow.finished_at.desc())
-        .limit(1)
-    )
-    return session.scalar(query) or ""
 
 
 def _claimed(row: Any) -> Delivery:

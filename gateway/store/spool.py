@@ -65,8 +65,12 @@ _RECORD_ID = re.compile(r"[0-9a-f]{32}")
 class Spool:
     """The directory of records. Safe to use from any thread; one process at a time."""
 
-    def __init__(self, directory: Path, free_space_floor_bytes: int, *, direct: bool = True) -> None:
-        """Open the spool, creating it if need be. `direct`: around the page cache, where the file system allows it.
+    def __init__(
+        self, directory: Path, free_space_floor_bytes: int, *, direct: bool = True, synced: bool = True
+    ) -> None:
+        """Open the spool, creating it if need be.
+
+        `direct`: around the page cache, where the file system allows it. Without `synced` nothing is durable.
 
         Raises:
             StoreUnavailable: another process holds it, or the directory cannot be used.
@@ -76,7 +80,7 @@ class Spool:
         self._floor_bytes = free_space_floor_bytes
         self._lock = threading.Lock()
         self._unchecked_bytes = FREE_SPACE_CHECK_BYTES
-        self._syncs = _Syncs()
+        self._syncs = _Syncs(synced)
         try:
             _make_directory(directory, self._syncs)
             self._lock_fd = _lock(directory)
@@ -458,8 +462,9 @@ class _Blanks:
 class _Syncs:
     """Syncs, until one fails. The next one would succeed and mean nothing: what could not be written is forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, enabled: bool) -> None:
         self.failed = False
+        self._enabled = enabled
 
     def check(self) -> None:
         """Raises StoreUnavailable when a sync failed earlier."""
@@ -469,6 +474,8 @@ class _Syncs:
     def sync(self, sync: Callable[[int], None], fd: int) -> None:
         """Call `os.fdatasync` or `os.fsync`. Raises StoreUnavailable."""
         self.check()
+        if not self._enabled:
+            return
         try:
             sync(fd)
         except OSError as error:

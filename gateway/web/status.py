@@ -11,7 +11,7 @@ from gateway.domain.decision import Decision, Outcome, Purpose, Reason, explain,
 from gateway.domain.transfer import DeliveryState
 from gateway.metrics import Metrics
 from gateway.store.decisions import list_decisions
-from gateway.store.queue import destination_statuses
+from gateway.store.status import destination_statuses
 from gateway.web.access import Context, requires
 from gateway.web.problems import responses
 

@@ -78,6 +78,24 @@ class TestStateDir:
         assert load(None, {}, {}).node.state_dir == current / "state"
 
 
+class TestSpoolDirectory:
+    def test_by_default_is_in_the_state_dir(self, file: Path) -> None:
+        file.write_text('[node]\nstate_dir = "data"\n')
+        assert load(file, {}, {}).spool_dir == file.parent / "data" / "spool"
+
+    def test_in_the_file_is_relative_to_the_file(self, file: Path) -> None:
+        file.write_text('[spool]\ndirectory = "../fast"\n')
+        assert load(file, {}, {}).spool_dir == file.parent.parent / "fast"
+
+    def test_given_at_a_shell_is_relative_to_the_current_folder(
+        self, file: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file.write_text('[spool]\ndirectory = "fast"\n')
+        current = tmp_path_factory.mktemp("current")
+        monkeypatch.chdir(current)
+        assert load(file, {"spool.directory": "x"}, {}).spool_dir == current / "x"
+
+
 class TestMistakes:
     def test_each_is_told_with_its_line(self, file: Path) -> None:
         text = '[scp]\nport = "104"\nprot = 3\n\n[spc]\na = 1\n[log]\n  level = "loud"\n'
