@@ -114,5 +114,7 @@ def _make_database(server: Server) -> None:
     """The one with the schema of this version."""
     server.create("node")
     database = Database(server.url("node"))
-    prepare(database)
-    database.close()
+    try:
+        prepare(database)
+    finally:
+        database.close()

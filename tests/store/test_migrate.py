@@ -3,20 +3,24 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import insert, inspect, select, text
 
-from gateway.errors import StoreUnavailable
+from gateway.domain.transfer import DeliveryId, DeliveryOutcome, DeliveryState
+from gateway.errors import Conflict, StoreUnavailable
 from gateway.store.database import Database
 from gateway.store.migrate import prepare, upgrade
-from gateway.store.tables import Base
-from tests.build import register
+from gateway.store.queue import finish
+from gateway.store.tables import Base, DeliveryRow
+from tests.build import NOON, register
 from tests.store.postgresql import Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -98,6 +102,118 @@ def test_failed_upgrade_leaves_nothing_behind(empty: Database) -> None:
 
     assert tables(empty) == {"token"}
 
+
+# --- deliveries by record and destination (0002) ----------------------------------------------------------------------
+
+DELIVERIES_OF_0001 = """
+INSERT INTO decision VALUES ('d1', '2026-03-02 12:00:00', '1.2.3', '1.2.410.1', '1.2.410.2', 'permit', 'consent', '', 7,
+    'TREATMENT', NULL);
+INSERT INTO instance VALUES
+    ('r1', '1.2.3.4', '1.2.5', '1.2.6', '1.2.3', '1.2.3.1', '1.2.410.1', 'A1', 'PACS_A', 4, 'ab', '2026-03-02 12:00:00',
+     'SPOOLED'),
+    ('r2', '1.2.3.5', '1.2.5', '1.2.6', '1.2.3', '1.2.3.1', '1.2.410.1', 'A1', 'PACS_A', 4, 'cd', '2026-03-02 12:00:01',
+     'SPOOLED');
+INSERT INTO delivery VALUES
+    (1, 'r1', 'PACS_B', 'd1', 'COMPLETED', 1, '2026-03-02 12:00:00', '2026-03-02 12:00:09', 0, '', 'ab'),
+    (2, 'r2', 'PACS_B', 'd1', 'QUEUED', 3, '2026-03-02 12:00:30', NULL, 42752, 'A700: out of resources', NULL),
+    (3, 'r2', 'PACS_C', 'd1', 'ACTIVE', 0, '2026-03-02 12:00:01', NULL, NULL, '', NULL);
+"""
+"""One delivery that is done, one that is tried again, and one that was under way."""
+
+
+def migrate(database: Database, step: Callable[[Config, str], None], to: str) -> None:
+    """Run migrations up or down, as Alembic's own commands do."""
+    config = Config()
+    config.set_main_option("script_location", str(REPOSITORY / "gateway" / "store" / "migrations"))
+    with database.write() as session:
+        config.attributes["connection"] = session.connection()
+        step(config, to)
+
+
+def schema_of(database: Database, table: str) -> dict[str, object]:
+    """What a table is like, in whatever order its parts were made."""
+    with database.read() as session:
+        seen = inspect(session.connection())
+        return {
+            "columns": {
+                column["name"]: (str(column["type"]), column["nullable"]) for column in seen.get_columns(table)
+            },
+            "key": seen.get_pk_constraint(table)["constrained_columns"],
+            "unique": [constraint["column_names"] for constraint in seen.get_unique_constraints(table)],
+            "indexes": sorted(
+                index["column_names"] for index in seen.get_indexes(table) if not index.get("duplicates_constraint")
+            ),
+            "foreign keys": sorted(key["constrained_columns"] for key in seen.get_foreign_keys(table)),
+        }
+
+
+def deliveries(database: Database, columns: str = "*") -> list[dict[str, object]]:
+    with database.read() as session:
+        query = text(f"SELECT {columns} FROM delivery ORDER BY record_id, destination_ae_title")  # noqa: S608
+        return [dict(row) for row in session.execute(query).mappings()]
+
+
+@pytest.fixture
+def first_schema(empty: Database) -> Database:
+    """A database of the first schema with deliveries in it."""
+    migrate(empty, command.upgrade, "0001")
+    with empty.write() as session:
+        for statement in DELIVERIES_OF_0001.strip().split(";\n"):
+            session.execute(text(statement.rstrip(";")))
+    return empty
+
+
+def test_upgrade_keeps_the_deliveries(first_schema: Database) -> None:
+    before = deliveries(first_schema)
+
+    upgrade(first_schema)
+
+    assert len(before) == 3
+    for row in before:
+        del row["id"]
+    assert deliveries(first_schema) == before
+    with first_schema.write() as session:
+        assert finish(
+            session,
+            [DeliveryOutcome(DeliveryId("r2", "PACS_C"), DeliveryState.COMPLETED, NOON, 1, 0, sent_sha256="cd")],
+        )
+    assert [row["state"] for row in deliveries(first_schema)] == ["COMPLETED", "QUEUED", "COMPLETED"]
+
+
+def test_upgraded_schema_is_that_of_a_new_database(first_schema: Database) -> None:
+    upgrade(first_schema)
+
+    with first_schema.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    assert schema_of(first_schema, "delivery")["key"] == ["record_id", "destination_ae_title"]
+    with pytest.raises(Conflict), first_schema.write() as session:
+        session.execute(insert(DeliveryRow).from_select(list(DeliveryRow.__table__.columns), select(DeliveryRow)))
+
+
+def test_downgrade_keeps_the_deliveries_and_makes_the_schema_there_was(first_schema: Database) -> None:
+    before, schema = deliveries(first_schema), schema_of(first_schema, "delivery")
+    upgrade(first_schema)
+
+    migrate(first_schema, command.downgrade, "0001")
+
+    assert schema_of(first_schema, "delivery") == schema
+    kept = ", ".join(column for column in before[0] if column != "id")
+    assert deliveries(first_schema, kept) == [
+        {name: value for name, value in row.items() if name != "id"} for row in before
+    ]
+    with first_schema.write() as session:  # as the version before does: the id is the database's business
+        session.execute(
+            text(
+                "INSERT INTO delivery (record_id, destination_ae_title, decision_id, state, attempts, due_at, detail)"
+                " VALUES ('r1', 'PACS_C', 'd1', 'QUEUED', 0, '2026-03-02 12:00:01', '')"
+            )
+        )
+    assert len({row["id"] for row in deliveries(first_schema)}) == 4
+    upgrade(first_schema)
+    assert len(deliveries(first_schema)) == 4
+
+
+# --- at the same time -------------------------------------------------------------------------------------------------
 
 BEGIN = """
 import sys
