@@ -4,8 +4,10 @@ SQLite runs in WAL mode with synchronous FULL on every connection, so that a com
 cut; a write takes its lock at the start (BEGIN IMMEDIATE), so that no transaction fails half way for want of it.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
@@ -15,6 +17,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from gateway.errors import Conflict, InputError, StoreUnavailable
+
+WAL_RETRY_S = 0.01
+"""Until a new file is asked again for its mode: about what a switch takes."""
 
 _IMMEDIATE = "gateway_immediate"
 _SNAPSHOT = "REPEATABLE READ"
@@ -85,7 +90,8 @@ def _engine(url: str, busy_timeout_s: float) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None  # transactions begin where we say, see _begin
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        _use_wal(dbapi_connection, busy_timeout_s)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             dbapi_connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -94,6 +100,19 @@ def _engine(url: str, busy_timeout_s: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection, patience_s: float) -> None:
+    """Of several that find a new file and change its mode at once, SQLite refuses some without making them wait."""
+    give_up_at = monotonic() + patience_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > give_up_at:
+                raise
+            sleep(WAL_RETRY_S)
 
 
 def _is_sqlite(url: str) -> bool:

@@ -59,6 +59,31 @@ def test_connections_of_other_threads_are_told_too(sqlite: Database) -> None:
     assert found == [2, 1]
 
 
+def test_new_file_is_opened_by_several_at_once(tmp_path: Path) -> None:
+    """Each wants to change its mode, which SQLite does not make them wait for."""
+    start = threading.Barrier(4)
+    failed: list[Exception] = []
+
+    def open_it(file: Path) -> None:
+        database = Database(f"sqlite:///{file}")
+        start.wait()
+        try:
+            with database.read() as session:
+                session.connection()
+        except StoreUnavailable as error:
+            failed.append(error)
+        database.close()
+
+    for number in range(20):
+        threads = [threading.Thread(target=open_it, args=(tmp_path / f"{number}.db",)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert failed == []
+
+
 def test_write_is_committed_when_the_block_ends(database: Database) -> None:
     with database.write() as session:
         put_institution(session, HOSPITAL)
