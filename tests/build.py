@@ -119,9 +119,8 @@ def spooled(spool: Spool, data: bytes, **changes: Any) -> SpoolRecord:
     return made
 
 
-def delivery(number: int = 1, **changes: Any) -> Delivery:
+def delivery(**changes: Any) -> Delivery:
     made = Delivery(
-        id=number,
         record_id=new_id(),
         destination_ae_title=PACS_B,
         decision_id=new_id(),
@@ -131,6 +130,8 @@ def delivery(number: int = 1, **changes: Any) -> Delivery:
         transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
         patient=PATIENT,
         source_oid=HOSPITAL_A,
+        calling_ae_title=PACS_A,
+        due_at=NOON,
         data_bytes=4,
         sha256=sha256(b"data").hexdigest(),
         attempts=0,

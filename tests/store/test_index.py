@@ -10,20 +10,34 @@ from sqlalchemy import select
 
 from gateway.domain.decision import Reason
 from gateway.domain.person import PatientKey
-from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState, InstanceState, Plan, SpoolRecord
+from gateway.domain.transfer import (
+    Delivery,
+    DeliveryId,
+    DeliveryOutcome,
+    DeliveryState,
+    InstanceState,
+    Plan,
+    SpoolRecord,
+    delivery_of,
+)
 from gateway.store.database import Database
 from gateway.store.decisions import list_decisions
 from gateway.store.index import (
+    Claim,
+    Claims,
+    Entry,
     Indexed,
     StudyKey,
     index_records,
+    is_known,
     known_record_ids,
     mark_released,
     releasable_record_ids,
     spooled_record_ids,
     studies_with_uid,
+    to_the_queue,
 )
-from gateway.store.queue import claim, finish
+from gateway.store.queue import claim, finish, requeue_active
 from gateway.store.tables import DeliveryRow, InstanceRow
 from tests.build import HOSPITAL_A, HOSPITAL_B, NOON, PACS_A, PACS_B, head, plan, record
 
@@ -31,9 +45,16 @@ LATER = NOON + timedelta(hours=1)
 MUCH_LATER = NOON + timedelta(days=1)
 
 
-def index(database: Database, *records: SpoolRecord) -> list[Indexed]:
+def enter(database: Database, *records: SpoolRecord, claims: Claims = to_the_queue) -> list[Entry]:
     with database.write() as session:
-        return index_records(session, records)
+        return index_records(session, records, claims)
+
+
+def index(database: Database, *records: SpoolRecord) -> list[Indexed]:
+    """What became of records nobody waits for."""
+    entries = enter(database, *records)
+    assert [entry.deliveries for entry in entries] == [()] * len(records)
+    return [entry.indexed for entry in entries]
 
 
 def index_all(database: Database, records: Iterable[SpoolRecord], *, in_one_batch: bool) -> list[Indexed]:
@@ -89,7 +110,6 @@ def test_claimed_delivery_carries_what_the_record_says(database: Database) -> No
     (delivery,) = take(database)
 
     assert delivery == Delivery(
-        id=delivery.id,
         record_id=made.record_id,
         destination_ae_title=PACS_B,
         decision_id=made.plan.destinations[0].decision.id,
@@ -99,10 +119,78 @@ def test_claimed_delivery_carries_what_the_record_says(database: Database) -> No
         transfer_syntax_uid=made.head.transfer_syntax_uid,
         patient=made.head.patient,
         source_oid=HOSPITAL_A,
+        calling_ae_title=PACS_A,
+        due_at=NOON,
         data_bytes=10,
         sha256=sha256(b"x" * 10).hexdigest(),
         attempts=0,
+        is_arriving=False,
     )
+    assert delivery.id == DeliveryId(made.record_id, PACS_B)
+
+
+# --- who makes the first delivery -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim_", "state", "is_handed_over"),
+    [
+        (Claim.QUEUE, DeliveryState.QUEUED, False),
+        (Claim.HAND_OVER, DeliveryState.ACTIVE, True),
+        (Claim.TAKEN, DeliveryState.ACTIVE, False),
+    ],
+)
+def test_delivery_is_made_by_whoever_claims_it(
+    database: Database, claim_: Claim, state: DeliveryState, is_handed_over: bool
+) -> None:
+    made = record()
+
+    (entry,) = enter(database, made, claims=lambda *_: claim_)
+
+    handed_over = (delivery_of(made, made.plan.destinations[0]),) if is_handed_over else ()
+    assert entry == Entry(Indexed.NEW, handed_over)
+    assert deliveries(database, made) == {PACS_B: state}
+    assert len(take(database)) == (state is DeliveryState.QUEUED)
+
+
+def test_delivery_that_is_handed_over_is_the_one_a_claim_would_give(database: Database) -> None:
+    made = record(b"x" * 10)
+    ((handed_over,),) = (entry.deliveries for entry in enter(database, made, claims=lambda *_: Claim.HAND_OVER))
+    with database.write() as session:
+        requeue_active(session)
+
+    assert take(database) == [handed_over]
+
+
+def test_each_permitted_delivery_is_claimed_for_itself(database: Database) -> None:
+    first = record(plan=plan(PACS_A, PACS_B, denied=("OTHER",)))
+    second = record(plan=plan(PACS_B))
+    asked: list[tuple[str, str]] = []
+
+    def claims(of: SpoolRecord, ae_title: str) -> Claim:
+        asked.append((of.record_id, ae_title))
+        return Claim.HAND_OVER if (of, ae_title) == (first, PACS_B) else Claim.QUEUE
+
+    entries = enter(database, first, second, claims=claims)
+
+    assert asked == [(first.record_id, PACS_A), (first.record_id, PACS_B), (second.record_id, PACS_B)]
+    assert [[each.id for each in entry.deliveries] for entry in entries] == [[(first.record_id, PACS_B)], []]
+    assert deliveries(database, first) == {PACS_A: DeliveryState.QUEUED, PACS_B: DeliveryState.ACTIVE}
+    assert deliveries(database, second) == {PACS_B: DeliveryState.QUEUED}
+
+
+@pytest.mark.parametrize("content", [b"data", b"other"])
+def test_what_came_before_is_never_handed_over(database: Database, content: bytes) -> None:
+    """Sent again it goes by the queue, where its delivery may be already; quarantined it goes nowhere."""
+    first = record()
+    index(database, first)
+
+    (entry,) = enter(database, again(first, content), claims=lambda *_: pytest.fail("nobody need be asked"))
+
+    assert entry.deliveries == ()
+
+
+# --- the same instance twice ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("in_one_batch", [True, False])
@@ -221,6 +309,32 @@ def test_other_content_after_a_release_is_still_quarantined(database: Database) 
         mark_released(session, [first.record_id])
 
     assert index(database, again(first, b"other")) == [Indexed.QUARANTINED]
+
+
+def known(database: Database, of: SpoolRecord, issuer_oid: str = HOSPITAL_A) -> bool:
+    with database.read() as session:
+        return is_known(session, issuer_oid, of.head.sop_instance_uid)
+
+
+def test_instance_is_known_to_its_institution_once_it_is_indexed(database: Database) -> None:
+    first = record()
+    assert not known(database, first)
+
+    index(database, first)
+
+    assert known(database, first)
+    assert not known(database, record())
+    assert not known(database, first, HOSPITAL_B)
+
+
+def test_released_instance_is_still_known(database: Database) -> None:
+    first = record()
+    index(database, first)
+    end(database, *take(database))
+    with database.write() as session:
+        mark_released(session, [first.record_id])
+
+    assert known(database, first)
 
 
 # --- release ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from gateway.domain.decision import Outcome
-from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
+from gateway.domain.transfer import Delivery, DeliveryId, DeliveryOutcome, DeliveryState
 from gateway.store.database import Database
 from gateway.store.decisions import list_decisions
 from gateway.store.index import index_records
@@ -66,14 +66,26 @@ def test_destinations_with_work(database: Database) -> None:
 
 
 def test_oldest_are_claimed_first_and_no_more_than_asked_for(database: Database) -> None:
-    enqueue(database, 5)
+    for minutes in (3, 1, 4, 2, 0):
+        enqueue(database, received_at=NOON + minutes * MINUTE)
+    now = NOON + 10 * MINUTE
 
-    first, rest = take(database, limit_count=2), take(database)
+    first, rest = take(database, now=now, limit_count=2), take(database, now=now)
 
-    assert (len(first), len(rest)) == (2, 3)
-    ids = [delivery.id for delivery in (*first, *rest)]
-    assert ids == sorted(set(ids))
-    assert take(database) == []
+    assert [delivery.due_at for delivery in first] == [NOON, NOON + MINUTE]
+    assert [delivery.due_at for delivery in rest] == [NOON + 2 * MINUTE, NOON + 3 * MINUTE, NOON + 4 * MINUTE]
+    assert take(database, now=now) == []
+
+
+def test_delivery_to_be_tried_again_takes_its_turn_by_when_it_is_due(database: Database) -> None:
+    enqueue(database)
+    (early,) = take(database)
+    end(database, DeliveryOutcome(early.id, DeliveryState.QUEUED, NOON, 1, due_at=NOON + 2 * MINUTE))
+    enqueue(database, received_at=NOON + MINUTE)
+
+    one, two = take(database, now=NOON + 2 * MINUTE)
+
+    assert (one.attempts, two.id, two.due_at) == (0, early.id, NOON + 2 * MINUTE)
 
 
 def test_one_destinations_claim_leaves_those_of_others(database: Database) -> None:
@@ -100,9 +112,9 @@ def test_delivery_is_not_due_before_its_time(database: Database) -> None:
 def test_two_claimers_share_the_work_and_nothing_twice(database: Database) -> None:
     enqueue(database, 60)
     start = threading.Barrier(2)
-    claimed: list[list[int]] = [[], []]
+    claimed: list[list[DeliveryId]] = [[], []]
 
-    def claimer(mine: list[int]) -> None:
+    def claimer(mine: list[DeliveryId]) -> None:
         start.wait()
         while deliveries := take(database, limit_count=3):
             mine.extend(delivery.id for delivery in deliveries)
@@ -167,10 +179,26 @@ def test_outcome_is_kept(database: Database) -> None:
         assert (row.due_at, row.decision_id) == (NOON, delivery.decision_id)
 
 
+def test_outcome_is_that_of_one_destination(database: Database) -> None:
+    enqueue(database, 2, (PACS_A, PACS_B))
+    to_a, to_b = take(database, PACS_A), take(database, PACS_B)
+    assert {delivery.record_id for delivery in to_a} == {delivery.record_id for delivery in to_b}
+
+    end(database, DeliveryOutcome(to_b[0].id, DeliveryState.COMPLETED, NOON, 1, 0))
+
+    with database.read() as session:
+        counts = {status.destination_ae_title: status.counts for status in destination_statuses(session)}
+    assert counts == {
+        PACS_A: {DeliveryState.ACTIVE: 2},
+        PACS_B: {DeliveryState.ACTIVE: 1, DeliveryState.COMPLETED: 1},
+    }
+
+
 def test_outcomes_are_kept_each_for_its_own_delivery(database: Database) -> None:
     study = "1.2.3"
+    received = (NOON - 2 * MINUTE, NOON - MINUTE, NOON)
     with database.write() as session:
-        index_records(session, [record(head=head(study_instance_uid=study)) for _ in range(3)])
+        index_records(session, [record(head=head(study_instance_uid=study), received_at=at) for at in received])
     one, two, three = take(database)
 
     end(
@@ -204,7 +232,8 @@ def test_decision_that_blocked_a_delivery_is_recorded_with_it(database: Database
 
 
 def test_what_was_under_way_is_due_again_at_the_start(database: Database) -> None:
-    enqueue(database, 2)
+    enqueue(database)
+    enqueue(database, received_at=NOON - MINUTE)
     taken = take(database, limit_count=1)
 
     with database.write() as session:
@@ -237,11 +266,11 @@ def test_statuses_of_destinations(database: Database) -> None:
         assert destination_statuses(session) == []
     enqueue(database, 3, (PACS_B,), NOON + MINUTE)
     enqueue(database, 1, (PACS_A, PACS_B), NOON)
-    first, second, *_ = take(database, now=NOON + MINUTE)
+    _, second, third, _ = take(database, now=NOON + MINUTE)
     end(
         database,
-        DeliveryOutcome(first.id, DeliveryState.FAILED, NOON + MINUTE, 1, 0xA900, "earlier"),
-        DeliveryOutcome(second.id, DeliveryState.FAILED, NOON + 2 * MINUTE, 1, 0xA900, "later"),
+        DeliveryOutcome(second.id, DeliveryState.FAILED, NOON + MINUTE, 1, 0xA900, "earlier"),
+        DeliveryOutcome(third.id, DeliveryState.FAILED, NOON + 2 * MINUTE, 1, 0xA900, "later"),
     )
 
     with database.read() as session:

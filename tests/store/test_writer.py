@@ -243,22 +243,25 @@ def test_locked_database_fails_the_whole_batch_at_once(sqlite: Database, tmp_pat
 
 
 class Ledger:
-    """Where finished items are noted."""
+    """Where finished items are noted; `written` and `finished` are how many went together."""
 
     def __init__(self) -> None:
         self.results: list[tuple[str, object]] = []
-        self.batches: list[int] = []
+        self.written: list[int] = []
+        self.finished: list[int] = []
 
     def write(self, session: Session, items: Sequence[str]) -> list[str]:
-        self.batches.append(len(items))
+        self.written.append(len(items))
         for item in items:
             if item.startswith("bad"):
                 raise NotFound(item)
             add(session, item)
         return [f"<{item}>" for item in items]
 
-    def done(self, item: str, result: str | Exception) -> None:
-        self.results.append((item, type(result).__name__ if isinstance(result, Exception) else result))
+    def done(self, items: Sequence[str], results: Sequence[str | Exception]) -> None:
+        self.finished.append(len(items))
+        for item, result in zip(items, results, strict=True):
+            self.results.append((item, type(result).__name__ if isinstance(result, Exception) else result))
 
 
 def test_items_are_written_in_order_with_their_results(writer: Writer, sqlite: Database) -> None:
@@ -281,7 +284,7 @@ def test_items_added_meanwhile_go_together(writer: Writer) -> None:
             combiner.add(f"{n:04}")
     wait_until(lambda: len(ledger.results) == BATCH_COUNT + 10)
 
-    assert ledger.batches == [BATCH_COUNT, 10]
+    assert ledger.written == ledger.finished == [BATCH_COUNT, 10]
 
 
 def test_bad_item_spoils_only_itself(writer: Writer, sqlite: Database) -> None:
@@ -342,7 +345,7 @@ def test_items_go_well_again_after_a_bad_one(writer: Writer, sqlite: Database) -
             combiner.add(f"{n}")
     wait_until(lambda: len(ledger.results) == 12)
 
-    assert ledger.batches[-1] == 10
+    assert ledger.written[-1] == ledger.finished[-1] == 10
 
 
 def test_stop_writes_all_items(sqlite: Database) -> None:
