@@ -93,7 +93,7 @@ class Connection:
             RemoteProtocolError: the peer broke the protocol; `refuse` tells it so.
         """
         if self.association.likely_bytes:
-            self._receive(deadline)
+            self._receive_soon(deadline)
         while (event := self.association.next_event()) is None:
             self._receive(deadline)
         match event:
@@ -182,16 +182,20 @@ class Connection:
         self.close()
 
     def _receive(self, deadline: Deadline) -> None:
-        while True:
-            if self._woken:
-                raise DeadlineExceeded(f"the wait for {self.peer} was ended")
-            likely_bytes = self.association.likely_bytes
-            count = self._read_soon(self.association.receive_buffer(), deadline, likely_bytes)
-            if count is not None:
-                break
+        while not self._receive_soon(deadline):
             self._wait_for_input(deadline)
+
+    def _receive_soon(self, deadline: Deadline) -> bool:
+        """Whether anything, be it the end of the connection, came within `READ_S`."""
+        if self._woken:
+            raise DeadlineExceeded(f"the wait for {self.peer} was ended")
+        likely_bytes = self.association.likely_bytes
+        count = self._read_soon(self.association.receive_buffer(), deadline, likely_bytes)
+        if count is None:
+            return False
         self.received_bytes += count
         self.association.received(count)
+        return True
 
     def _wait_for_input(self, deadline: Deadline) -> None:
         """Return when something came, the connection ended, the deadline passed, or somebody called `wake`."""

@@ -81,6 +81,14 @@ def test_the_response_names_the_request(peer: RawPeer) -> None:
 # --- consent and routes -----------------------------------------------------------------------------------------------
 
 
+def test_an_instance_much_smaller_than_those_before_it_is_answered(peer: RawPeer) -> None:
+    """It has come in one read with its request: nothing more is waited for, however much came before."""
+    large = new_uid()
+    assert peer.store(large, data_set(large, CONSENTING, pixels=bytes(1 << 20))) == SUCCESS
+
+    assert stored(peer)
+
+
 def test_without_consent_nothing_is_written_and_nothing_leaves(peer: RawPeer, site: RunningSite, sink: Sink) -> None:
     site.wait_until_settled()
     before, uid = site.spooled(), new_uid()
