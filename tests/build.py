@@ -134,7 +134,6 @@ def delivery(**changes: Any) -> Delivery:
         due_at=NOON,
         data_bytes=4,
         sha256=sha256(b"data").hexdigest(),
-        attempts=0,
     )
     return replace(made, **changes)
 

@@ -42,8 +42,9 @@ class _State(Enum):
 class Arriving:
     """One instance on its way in, and those who have begun to deliver it. Safe to use from any thread."""
 
-    def __init__(self, record_id: str) -> None:
+    def __init__(self, record_id: str, stall_s: float = STALL_S) -> None:
         self.record_id = record_id
+        self._stall_s = stall_s
         self._changed = threading.Condition()
         self._state = _State.ARRIVING
         self._takers: set[str] = set()
@@ -84,11 +85,11 @@ class Arriving:
         """What may be sent by now: more than `offset` bytes, or the whole.
 
         Raises:
-            DeadlineExceeded: nothing came for `STALL_S`.
+            DeadlineExceeded: nothing came for so long that the sender seems to pause.
             ConnectionLost: there will be no such record.
         """
         with self._changed:
-            patient_until = monotonic() + STALL_S
+            patient_until = monotonic() + self._stall_s
             while True:
                 if self._state is _State.GONE:
                     raise ConnectionLost("the sender did not finish the instance, or it may not be delivered")
@@ -98,7 +99,7 @@ class Arriving:
                 if end > offset:
                     return Extent(end, is_whole=False)
                 if not self._changed.wait(max(0.0, patient_until - monotonic())) and monotonic() >= patient_until:
-                    raise DeadlineExceeded(f"the sender paused for {STALL_S:g} s")
+                    raise DeadlineExceeded(f"the sender paused for {self._stall_s:g} s")
 
     def give_back(self, ae_title: str) -> bool:
         """An attempt failed: whether somebody else makes the delivery.
@@ -126,7 +127,8 @@ class Arriving:
 class CutThrough:
     """The instances that leave while they arrive. Safe to use from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, stall_s: float = STALL_S) -> None:
+        self._stall_s = stall_s
         self._lock = threading.Lock()
         self._arriving: dict[str, Arriving] = {}
         self._identities: dict[tuple[str, str], str] = {}
@@ -139,7 +141,7 @@ class CutThrough:
         with self._lock:
             if identity in self._identities:
                 return None
-            arriving = Arriving(record_id)
+            arriving = Arriving(record_id, self._stall_s)
             for ae_title in ae_titles:
                 arriving.take(ae_title)
             self._arriving[record_id] = arriving

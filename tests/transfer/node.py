@@ -22,6 +22,7 @@ from gateway.store.spool import Spool
 from gateway.store.tables import DeliveryRow, InstanceRow
 from gateway.store.writer import Writer
 from gateway.transfer.arrivals import Arrivals
+from gateway.transfer.cut_through import STALL_S, CutThrough
 from gateway.transfer.deliver import ActiveSends, Deliverer
 from gateway.transfer.delivery import DeliveryService
 from gateway.transfer.pool import PoolSettings
@@ -69,6 +70,7 @@ class Node:
     service: DeliveryService
     arrivals: Arrivals
     active: ActiveSends
+    cut_through: CutThrough
     metrics: Metrics
     clock: Clock
     stopped: bool = field(default=False)
@@ -96,7 +98,7 @@ class Node:
     def deliveries(self) -> list[DeliveryRow]:
         """All deliveries as they are now, oldest first."""
         with self.database.read() as session:
-            return session.query(DeliveryRow).order_by(DeliveryRow.id).all()
+            return session.query(DeliveryRow).order_by(DeliveryRow.due_at).all()
 
     def delivery(self, made: SpoolRecord) -> DeliveryRow:
         """The only delivery of a record."""
@@ -156,9 +158,10 @@ def running_node(
     retries: RetryPolicy = RETRIES,
     retention_s: float = 3600.0,
     consented: bool = True,
+    stall_s: float = STALL_S,
 ) -> Iterator[Node]:
     """A node that runs until the block ends. The patient has consented, unless said otherwise."""
-    clock, metrics, active = Clock(), Metrics(), ActiveSends()
+    clock, metrics, active, cut_through = Clock(), Metrics(), ActiveSends(), CutThrough(stall_s)
     spool = Spool(directory / "spool", 0)
     writer = Writer(database)
     authority = StoredAuthority(database, refresh_s=0.05, stale_after_s=5.0)
@@ -168,15 +171,15 @@ def running_node(
         writer=writer,
         spool=spool,
         authority=authority,
-        deliverer=Deliverer(planner, spool, retries, active, clock),
+        deliverer=Deliverer(planner, spool, retries, active, cut_through, metrics.stages, clock),
         settings=settings,
         retention_s=retention_s,
         metrics=metrics,
         clock=clock,
     )
-    arrivals = Arrivals(spool, writer, service.notify)
+    arrivals = Arrivals(spool, database, writer, service, cut_through)
     authority.on_change(service.enforce)
-    node = Node(database, spool, writer, authority, planner, service, arrivals, active, metrics, clock)
+    node = Node(database, spool, writer, authority, planner, service, arrivals, active, cut_through, metrics, clock)
     if consented:
         node.consent()
     writer.start()

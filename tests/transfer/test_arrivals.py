@@ -1,23 +1,24 @@
 """From the spool into the database, in the running node and at its start."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select
 
 from gateway.domain.decision import Outcome
-from gateway.domain.transfer import DeliveryState, InstanceState, Plan, SpoolRecord
+from gateway.domain.transfer import Delivery, DeliveryState, InstanceState, Plan, SpoolRecord
 from gateway.errors import StoreUnavailable
 from gateway.store.database import Database
 from gateway.store.decisions import list_decisions
-from gateway.store.index import index_records, mark_released
+from gateway.store.index import Claim, Claims, index_records, mark_released
 from gateway.store.queue import claim
 from gateway.store.spool import Spool
 from gateway.store.tables import DeliveryRow, InstanceRow
 from gateway.store.writer import Writer
 from gateway.transfer.arrivals import Arrivals, recover
+from gateway.transfer.cut_through import CutThrough
 from tests.build import NOON, PACS_B, node_database, plan, record, spooled
 from tests.store.taken import Taken
 from tests.wait import wait_until
@@ -43,7 +44,38 @@ def states(database: Database) -> dict[str, str]:
 
 def delivery_states(database: Database) -> list[str]:
     with database.read() as session:
-        return list(session.scalars(select(DeliveryRow.state).order_by(DeliveryRow.id)))
+        return list(session.scalars(select(DeliveryRow.state).order_by(DeliveryRow.due_at)))
+
+
+@dataclass
+class Deliveries:
+    """Those who deliver, as far as arrivals know them: what they are told, and what they ask for."""
+
+    database: Database
+    claim: Claim = Claim.QUEUE
+    begin: bool = False
+    notices: list[list[str]] = field(default_factory=list)
+    """The states of all deliveries each time there may be something in the queue."""
+    handed_over: list[Delivery] = field(default_factory=list)
+    offered: list[Delivery] = field(default_factory=list)
+
+    def claims(self) -> Claims:
+        return lambda _record, _ae_title: self.claim
+
+    def hand_over(self, deliveries: Sequence[Delivery]) -> None:
+        self.handed_over += deliveries
+
+    def offer(self, delivery: Delivery) -> bool:
+        self.offered.append(delivery)
+        return self.begin
+
+    def notify(self) -> None:
+        self.notices.append(delivery_states(self.database))
+
+
+def arrivals_of(spool: Spool, database: Database, writer: Writer) -> Arrivals:
+    """Where nobody is watched: everything is queued."""
+    return Arrivals(spool, database, writer, Deliveries(database), CutThrough())
 
 
 def restarted(spool: Spool, database: Database) -> tuple[Spool, int]:
@@ -66,26 +98,24 @@ def writer(database: Database) -> Iterator[Writer]:
 
 
 def test_record_is_indexed_and_those_who_deliver_are_told(spool: Spool, database: Database, writer: Writer) -> None:
-    told: list[list[str]] = []
-    arrivals = Arrivals(spool, writer, lambda: told.append(delivery_states(database)))
+    deliveries = Deliveries(database)
+    arrivals = Arrivals(spool, database, writer, deliveries, CutThrough())
 
     made = spooled(spool, b"data")
     arrivals.enter(made)
-    wait_until(lambda: told)
+    wait_until(lambda: deliveries.notices)
 
     assert states(database) == {made.record_id: InstanceState.SPOOLED}
-    assert told == [[DeliveryState.QUEUED]]  # it was committed when they were told
+    assert deliveries.notices == [[DeliveryState.QUEUED]]  # it was committed when they were told
 
 
 def test_same_instance_again_needs_no_second_file(spool: Spool, database: Database, writer: Writer) -> None:
-    told: list[bool] = []
-    arrivals = Arrivals(spool, writer, lambda: told.append(True))
+    deliveries = Deliveries(database)
+    arrivals = Arrivals(spool, database, writer, deliveries, CutThrough())
     first = spooled(spool, b"data")
     second = spooled(spool, b"data", head=first.head)
     arrivals.enter(first)
     arrivals.enter(second)
-    wait_until(lambda: len(told) == 2)
-
     wait_until(lambda: list(spool.record_ids()) == [first.record_id])
     assert states(database) == {first.record_id: InstanceState.SPOOLED}
 
@@ -94,7 +124,7 @@ def test_no_record_is_taken_for_one_that_came_again(spool: Spool, database: Data
     """A record that is entered at a bad moment must be indexed once: indexed twice, the second time it looks like an
     instance sent again, and what was removed was the file of the next one."""
     made = [spooled(spool, f"data {n}".encode()) for n in range(4)]
-    arrivals = Arrivals(spool, writer, lambda: None)
+    arrivals = arrivals_of(spool, database, writer)
     more = made[1:]
     arrivals._records._changed = Taken(lambda: arrivals.enter(more.pop(0)) if more else None)
     arrivals.enter(made[0])
@@ -106,7 +136,7 @@ def test_no_record_is_taken_for_one_that_came_again(spool: Spool, database: Data
 
 
 def test_other_content_is_kept_aside(spool: Spool, database: Database, writer: Writer) -> None:
-    arrivals = Arrivals(spool, writer, lambda: None)
+    arrivals = arrivals_of(spool, database, writer)
     first = spooled(spool, b"data")
     other = spooled(spool, b"other", head=first.head)
     arrivals.enter(first)
@@ -118,7 +148,7 @@ def test_other_content_is_kept_aside(spool: Spool, database: Database, writer: W
 
 
 def test_record_that_cannot_be_indexed_spoils_only_itself(spool: Spool, database: Database, writer: Writer) -> None:
-    arrivals = Arrivals(spool, writer, lambda: None)
+    arrivals = arrivals_of(spool, database, writer)
     known = spooled(spool, b"data")
     arrivals.enter(known)
     wait_until(lambda: states(database))
@@ -133,7 +163,7 @@ def test_record_that_cannot_be_indexed_spoils_only_itself(spool: Spool, database
 def test_denials_are_recorded_before_they_are_answered(spool: Spool, database: Database, writer: Writer) -> None:
     denied = plan(denied=(PACS_B,))
 
-    Arrivals(spool, writer, lambda: None).enter_denials(denied)
+    arrivals_of(spool, database, writer).enter_denials(denied)
 
     with database.read() as session:
         (decision,) = list_decisions(session, limit_count=10)
@@ -147,7 +177,7 @@ def test_denials_that_cannot_be_recorded(spool: Spool, database: Database) -> No
     writer.stop()
 
     with pytest.raises(StoreUnavailable):
-        Arrivals(spool, writer, lambda: None).enter_denials(plan(denied=(PACS_B,)))
+        arrivals_of(spool, database, writer).enter_denials(plan(denied=(PACS_B,)))
 
 
 # --- at the start -----------------------------------------------------------------------------------------------------

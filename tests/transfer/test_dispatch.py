@@ -7,13 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from gateway.domain.transfer import Delivery
+from gateway.domain.transfer import Delivery, DeliveryId
 from gateway.transfer.dispatch import REMEMBERED_STUDIES_COUNT, Dispatch
 from tests.build import delivery
 
 
 def of_study(study: str, *numbers: int) -> list[Delivery]:
-    return [delivery(number, study_instance_uid=study) for number in numbers]
+    return [delivery(record_id=f"{number:032x}", study_instance_uid=study) for number in numbers]
 
 
 def test_first_of_a_study_goes_alone_and_the_rest_fans_out() -> None:
@@ -97,16 +97,17 @@ class DispatchMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.dispatch = Dispatch()
-        self.added: Counter[int] = Counter()
-        self.handed_out: Counter[int] = Counter()
-        self.active: dict[str, set[int]] = {}
+        self.added: Counter[DeliveryId] = Counter()
+        self.handed_out: Counter[DeliveryId] = Counter()
+        self.active: dict[str, set[DeliveryId]] = {}
         self.begun: set[str] = set()
 
     @rule(study=st.sampled_from(["1.1", "1.2", "1.3"]), count=st.integers(1, 4))
     def add(self, study: str, count: int) -> None:
         numbers = range(self.added.total() + 1, self.added.total() + 1 + count)
-        self.added.update(numbers)
-        self.dispatch.add(of_study(study, *numbers))
+        added = of_study(study, *numbers)
+        self.added.update(each.id for each in added)
+        self.dispatch.add(added)
 
     @rule(target=under_way)
     def take(self) -> Delivery | None:

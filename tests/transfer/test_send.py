@@ -24,7 +24,7 @@ PROPOSAL = Proposal(CT_IMAGE, EXPLICIT_VR_LITTLE_ENDIAN)
 
 @dataclass(frozen=True)
 class Bytes:
-    """A data set in memory; `step` bytes are given at most at once, as a disk may do, and `lead` bytes known at most."""
+    """A data set in memory; at once, `step` bytes are given at most, as a disk may do, and `lead` bytes known."""
 
     data: bytes
     step: int = 1 << 30
