@@ -167,7 +167,11 @@ class CutThrough:
     def give_back(self, delivery_id: DeliveryId) -> bool:
         """An early delivery failed: whether it need not be reported, because another one is made, or none."""
         arriving = self.of(delivery_id.record_id)
-        return arriving is None or arriving.give_back(delivery_id.destination_ae_title)
+        if arriving is None:
+            return True
+        given_back = arriving.give_back(delivery_id.destination_ae_title)
+        self._forget(arriving)
+        return given_back
 
     def finished(self, delivery_id: DeliveryId) -> None:
         """An early delivery is over."""

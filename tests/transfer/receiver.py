@@ -36,6 +36,10 @@ class Receiver:
     answer: Callable[[str, int], int] = lambda _uid, _times: 0x0000
     received: list[tuple[str, bytes]] = field(default_factory=list)
     associations: list[object] = field(default_factory=list)
+    received_bytes: int = 0
+    """All that came over the network, PDU headers included."""
+    aborted_count: int = 0
+    """Associations that ended without a release."""
     storing_count: int = 0
     most_at_once: int = 0
     aborting: frozenset[int] = frozenset()
@@ -79,13 +83,23 @@ class Receiver:
         entity.require_calling_aet = list(self.calling_ae_titles)
         handlers: list[evt.EventHandlerType] = [
             (evt.EVT_C_STORE, self._store),
-            (evt.EVT_DATA_RECV, lambda _: self.read_on.wait(WAIT_S)),
+            (evt.EVT_DATA_RECV, self._read),
+            (evt.EVT_ABORTED, self._aborted),
             (evt.EVT_ACCEPTED, lambda event: self.associations.append(event.assoc)),
         ]
         server = entity.make_server(("127.0.0.1", self.port), evt_handlers=handlers)
         entity._servers.append(server)
         threading.Thread(target=server.serve_forever, args=(POLL_S,), daemon=True).start()
         return server
+
+    def _read(self, event: evt.Event) -> None:
+        with self._lock:
+            self.received_bytes += len(event.data)
+        self.read_on.wait(WAIT_S)
+
+    def _aborted(self, _: evt.Event) -> None:
+        with self._lock:
+            self.aborted_count += 1
 
     def _store(self, event: evt.Event) -> int:
         request: Any = event.request
