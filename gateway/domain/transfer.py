@@ -74,7 +74,8 @@ class Arrival:
 class SpoolRecord:
     """All there is to know of a received instance: what the trailer of its spool file says.
 
-    `sha256` is over the `data_bytes` bytes of the data set exactly as received, in hexadecimal digits.
+    `sha256` is over the `data_bytes` bytes of the data set exactly as received, in hexadecimal digits. So is
+    `xxh3_128`, by which a delivery notices damage at a thirtieth of the cost; None in records of earlier versions.
     """
 
     record_id: str
@@ -84,6 +85,7 @@ class SpoolRecord:
     received_at: datetime
     arrival: Arrival
     plan: Plan
+    xxh3_128: str | None = None
 
 
 class InstanceState(StrEnum):
@@ -131,6 +133,7 @@ class Delivery:
     due_at: datetime
     data_bytes: int = 0
     sha256: str = ""
+    xxh3_128: str | None = None
     attempts: int = 0
     is_arriving: bool = False
 
@@ -176,5 +179,6 @@ def delivery_of(record: SpoolRecord, planned: PlannedDestination, *, is_arriving
         due_at=record.received_at,
         data_bytes=record.data_bytes,
         sha256=record.sha256,
+        xxh3_128=record.xxh3_128,
         is_arriving=is_arriving,
     )

@@ -225,6 +225,7 @@ class AssociationStore:
             received_at=self._store.clock(),
             arrival=self._arrival,
             plan=plan,
+            xxh3_128=writer.xxh3_128(),
         )
 
     def _count(self, plan: Plan) -> None:

@@ -252,6 +252,7 @@ def _instance(record: SpoolRecord, state: InstanceState) -> dict[str, object]:
         "calling_ae_title": record.arrival.calling_ae_title,
         "data_bytes": record.data_bytes,
         "sha256": record.sha256,
+        "xxh3_128": record.xxh3_128,
         "received_at": record.received_at,
         "state": state.value,
     }

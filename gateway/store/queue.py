@@ -34,6 +34,7 @@ _CLAIM = (
         _INSTANCE.c.calling_ae_title,
         _INSTANCE.c.data_bytes,
         _INSTANCE.c.sha256,
+        _INSTANCE.c.xxh3_128,
     )
     .join(_INSTANCE, _INSTANCE.c.record_id == _DELIVERY.c.record_id)
     .where(_DELIVERY.c.destination_ae_title == bindparam("title"), _DUE)
@@ -154,5 +155,6 @@ def _claimed(row: Any) -> Delivery:
         due_at=row.due_at,
         data_bytes=row.data_bytes,
         sha256=row.sha256,
+        xxh3_128=row.xxh3_128,
         attempts=row.attempts,
     )

@@ -31,6 +31,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+from xxhash import xxh3_128
+
 from gateway.domain.decision import new_id
 from gateway.domain.transfer import SpoolRecord
 from gateway.errors import SpoolCorrupt, SpoolFull, StoreUnavailable
@@ -235,6 +237,7 @@ class SpoolWriter:
         self._spool = spool
         self._fd = fd
         self._digest = sha256()
+        self._check = xxh3_128()
         self._buffer = spool._take_buffer()
         self._filled_bytes = 0
 
@@ -252,7 +255,7 @@ class SpoolWriter:
             while len(rest) > BUFFER_BYTES - self._filled_bytes:
                 room = BUFFER_BYTES - self._filled_bytes
                 self._buffer[self._filled_bytes :] = rest[:room]
-                self._digest.update(self._buffer[unhashed_from:])
+                self._hash(unhashed_from, BUFFER_BYTES)
                 self._flush(BUFFER_BYTES)
                 self.written_bytes += BUFFER_BYTES
                 unhashed_from = 0
@@ -260,12 +263,16 @@ class SpoolWriter:
             end = self._filled_bytes + len(rest)
             self._buffer[self._filled_bytes : end] = rest
             self._filled_bytes = end
-        self._digest.update(self._buffer[unhashed_from : self._filled_bytes])
+        self._hash(unhashed_from, self._filled_bytes)
         self.data_bytes = self.written_bytes + self._filled_bytes
 
     def sha256(self) -> str:
         """The digest of what was given to `write` so far, in hexadecimal digits."""
         return self._digest.hexdigest()
+
+    def xxh3_128(self) -> str:
+        """The same by XXH3, 128 bits."""
+        return self._check.hexdigest()
 
     def commit(self, record: SpoolRecord) -> None:
         """Close the record with its trailer. When this returns, data and trailer survive a power cut.
@@ -294,6 +301,11 @@ class SpoolWriter:
         self._close()
         self._spool.remove(self.record_id)
         return True
+
+    def _hash(self, start: int, end: int) -> None:
+        piece = self._buffer[start:end]
+        self._digest.update(piece)
+        self._check.update(piece)
 
     def _flush(self, count: int) -> None:
         """Write the first `count` bytes of the buffer, whole pages, and begin it anew."""

@@ -146,6 +146,7 @@ class InstanceRow(Base):
     calling_ae_title: Mapped[str] = mapped_column(String(AE_CHARACTERS))
     data_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
+    xxh3_128: Mapped[str | None] = mapped_column(String(32))
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     state: Mapped[str] = mapped_column(String(CODE_CHARACTERS), index=True)
 

@@ -27,6 +27,7 @@ def encode_trailer(record: SpoolRecord) -> bytes:
         ("received_at", _text(record.received_at.isoformat())),
         ("data_bytes", str(record.data_bytes)),
         ("sha256", _text(record.sha256)),
+        ("xxh3_128", _text(record.xxh3_128) if record.xxh3_128 else "null"),
         (
             "head",
             _object(
@@ -99,6 +100,7 @@ def decode_trailer(trailer: bytes) -> SpoolRecord:
             head=InstanceHead(patient=patient, **head),
             data_bytes=fields["data_bytes"],
             sha256=fields["sha256"],
+            xxh3_128=fields.get("xxh3_128"),
             received_at=datetime.fromisoformat(fields["received_at"]),
             arrival=Arrival(**fields["arrival"]),
             plan=Plan(

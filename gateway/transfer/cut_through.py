@@ -49,7 +49,7 @@ class Arriving:
         self._state = _State.ARRIVING
         self._takers: set[str] = set()
         self._written_bytes = 0
-        self._sha256 = ""
+        self._whole: Extent | None = None
 
     def take(self, ae_title: str) -> None:
         """Somebody is going to deliver it there. Only before anybody could have begun."""
@@ -68,10 +68,10 @@ class Arriving:
                 self._state = _State.ENTERED
             return frozenset(self._takers)
 
-    def complete(self, data_bytes: int, sha256: str) -> None:
+    def complete(self, whole: Extent) -> None:
         """It is durable and in the ledger: the rest may go."""
         with self._changed:
-            self._written_bytes, self._sha256 = data_bytes, sha256
+            self._whole = whole
             self._state = _State.COMPLETE
             self._changed.notify_all()
 
@@ -93,8 +93,8 @@ class Arriving:
             while True:
                 if self._state is _State.GONE:
                     raise ConnectionLost("the sender did not finish the instance, or it may not be delivered")
-                if self._state is _State.COMPLETE:
-                    return Extent(self._written_bytes, is_whole=True, sha256=self._sha256)
+                if self._whole is not None:
+                    return self._whole
                 end = self._written_bytes // PAGE_BYTES * PAGE_BYTES - WITHHELD_BYTES
                 if end > offset:
                     return Extent(end, is_whole=False)
@@ -155,7 +155,7 @@ class CutThrough:
     def complete(self, record: SpoolRecord) -> None:
         """The ledger has the record."""
         if arriving := self.of(record.record_id):
-            arriving.complete(record.data_bytes, record.sha256)
+            arriving.complete(Extent(record.data_bytes, True, record.sha256, record.xxh3_128))
             self._forget(arriving)
 
     def end(self, record_id: str) -> None:

@@ -76,6 +76,7 @@ class Deliverer:
         try:
             if blocked := self.blocked(delivery):
                 return Attempt(blocked, reusable=False)  # it may just have been broken off
+            self._check_old_record(delivery)
             with self.spool.open_data(delivery.record_id) as reader:
                 sent = sender.send(self._outgoing(delivery, reader))
             self.stages.add(Stage.SEND, sent.sending_s)
@@ -163,8 +164,18 @@ class Deliverer:
         due_at = now + timedelta(seconds=self.retries.delay_s(attempts))
         return DeliveryOutcome(delivery.id, DeliveryState.QUEUED, now, attempts, status, detail, due_at=due_at)
 
+    def _check_old_record(self, delivery: Delivery) -> None:
+        """A record of an earlier version has no check value to compare on the way, and is compared in advance.
+
+        Raises:
+            SpoolCorrupt: it is not what arrived.
+        """
+        if delivery.xxh3_128 is None and not delivery.is_arriving:
+            with self.spool.open(delivery.record_id) as reader:
+                reader.verify()
+
     def _outgoing(self, delivery: Delivery, reader: DataReader) -> Outgoing:
-        whole = Extent(delivery.data_bytes, is_whole=True, sha256=delivery.sha256)
+        whole = Extent(delivery.data_bytes, True, delivery.sha256, delivery.xxh3_128)
         arriving = self.cut_through.of(delivery.record_id) if delivery.is_arriving else None
         return Outgoing(
             delivery.sop_class_uid,

@@ -1,13 +1,14 @@
-"""One C-STORE out of the spool: request and data set in one gather write, the digest checked on the way.
+"""One C-STORE out of the spool: request and data set in one gather write, the check value compared on the way.
 
-The last fragment is withheld until the bytes read from the spool are known to have the digest they arrived with:
+The last fragment is withheld until the bytes read from the spool are known to be those that arrived, by their XXH3:
 a record that rotted on disk never becomes an instance at the destination.
 """
 
 from dataclasses import dataclass
-from hashlib import sha256
 from time import perf_counter
 from typing import Protocol
+
+from xxhash import xxh3_128
 
 from gateway.errors import RemoteProtocolError, SpoolCorrupt
 from gateway.net.connection import Connection
@@ -25,12 +26,13 @@ BUFFER_BYTES = 1 << 20
 class Extent:
     """How far a data set can be read: up to byte `end`; to its end, if it `is_whole`, else to a whole page.
 
-    `sha256` is the digest the whole has; None when nobody knows.
+    `sha256` is the digest the whole arrived with, `xxh3_128` the check value it must still have; None if nobody knows.
     """
 
     end: int
     is_whole: bool
     sha256: str | None = None
+    xxh3_128: str | None = None
 
 
 class DataSource(Protocol):
@@ -65,15 +67,16 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A data set that left in full: what the peer answered, and length and digest of what it was sent.
+    """A data set that left in full: what the peer answered, and how long what it was sent is.
 
+    `sha256` is the digest the data set arrived with, which the check value bears out; None when nobody knows it.
     `sending_s` is the time until the last byte was written, `response_s` from then to the answer. The peer's error
     comment is not kept: it is free text and may name a patient.
     """
 
     status: int
     data_bytes: int
-    sha256: str
+    sha256: str | None
     sending_s: float
     response_s: float
 
@@ -110,30 +113,30 @@ class Sender:
         request = CStoreRQ(self._message_id, instance.sop_class_uid, instance.sop_instance_uid, PRIORITY_MEDIUM)
         command = self._connection.association.send_command(context_id, request)
         began_at = perf_counter()
-        data_bytes, digest = self._send_data_set(command, self._frame(context_id), instance.source)
+        whole = self._send_data_set(command, self._frame(context_id), instance.source)
         sent_at = perf_counter()
         status = self._response()
-        return Sent(status, data_bytes, digest, sent_at - began_at, perf_counter() - sent_at)
+        return Sent(status, whole.end, whole.sha256, sent_at - began_at, perf_counter() - sent_at)
 
-    def _send_data_set(self, command: bytes, frame: FragmentFrame, source: DataSource) -> tuple[int, str]:
-        """Length and digest of what was sent."""
-        digest = sha256()
+    def _send_data_set(self, command: bytes, frame: FragmentFrame, source: DataSource) -> Extent:
+        """The whole that was sent."""
+        check = xxh3_128()
         offset = 0
         pending: list[bytes | memoryview] = [command]
-        last = False
-        while not last:
+        while True:
             extent = source.beyond(offset)
             count = min(extent.end - offset, len(frame.payload))
             _fill(frame.payload, count, source, offset)
-            digest.update(frame.payload[:count])
+            check.update(frame.payload[:count])
             offset += count
             last = extent.is_whole and offset == extent.end
-            if last and extent.sha256 not in (None, digest.hexdigest()):
-                raise SpoolCorrupt("the data set read from the spool does not have the digest it arrived with")
+            if last and extent.xxh3_128 not in (None, check.hexdigest()):
+                raise SpoolCorrupt("the data set read from the spool is not what arrived: its check value differs")
             pending += frame.framed(count, last)
             self._connection.send(pending, Deadline.after(self._stall_timeout_s))
+            if last:
+                return extent
             pending = []
-        return offset, digest.hexdigest()
 
     def _response(self) -> int:
         """The peer's status."""
