@@ -5,8 +5,8 @@ File layout, little endian:
     data set bytes, exactly as received | trailer: JSON, UTF-8 | zeros | footer: 32 bytes
 
 The footer closes the record: magic, length of the data, length and CRC-32 of the trailer. The zeros fill the file to
-whole pages. A file without a whole footer is torn and was never acknowledged. The data come first, so that a delivery
-reads them at offset 0 and an arrival writes without knowing their length.
+whole pages; there may be none. A file without a whole footer is torn and was never acknowledged. The data come first,
+so that a delivery reads them at offset 0 and an arrival writes without knowing their length.
 
 Data go to the disk and back around the kernel's page cache (O_DIRECT) where the file system allows it: they are
 written once and read once, soon after, and the cache costs more processor time than it saves.
@@ -85,8 +85,8 @@ class Spool:
         self._syncs = _Syncs(synced)
         try:
             _make_directory(directory, self._syncs)
-            self._lock_fd = _lock(directory)
             self._direct = os.O_DIRECT if direct and _takes_direct_io(directory) else 0
+            self._lock_fd = _lock(directory)
         except BlockingIOError as error:
             raise StoreUnavailable(f"the spool {directory} is in use by another gateway process") from error
         except OSError as error:
@@ -412,7 +412,8 @@ class SpoolReader:
         if len(footer) != FOOTER_BYTES:
             return None
         magic, data_bytes, trailer_bytes, crc, zero = _FOOTER.unpack(footer)
-        fits = whole_pages(data_bytes + trailer_bytes + FOOTER_BYTES) == size and trailer_bytes <= TRAILER_LIMIT_BYTES
+        content_bytes = data_bytes + trailer_bytes + FOOTER_BYTES
+        fits = size in (content_bytes, whole_pages(content_bytes)) and trailer_bytes <= TRAILER_LIMIT_BYTES
         return (data_bytes, trailer_bytes, crc) if fits and (magic, zero) == (_MAGIC, 0) else None
 
     def _read(self, count: int, offset: int) -> bytes:
@@ -532,7 +533,7 @@ def _readable(record_id: str) -> Iterator[None]:
 
 
 def _takes_direct_io(directory: Path) -> bool:
-    """Whether files in this directory can be written around the page cache. Raises OSError."""
+    """Whether files can be written around the page cache here; a full disk cannot be asked. Raises OSError."""
     path = directory / "direct"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_DIRECT, 0o600)
@@ -541,7 +542,7 @@ def _takes_direct_io(directory: Path) -> bool:
         finally:
             os.close(fd)
     except OSError as error:
-        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, *_DISK_FULL):
             return False
         raise
     finally:

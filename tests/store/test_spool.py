@@ -5,36 +5,58 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.decision import new_id
 from gateway.domain.transfer import SpoolRecord
 from gateway.errors import SpoolCorrupt, SpoolFull, StoreUnavailable
-from gateway.store.spool import BLANK_COUNT, FOOTER_BYTES, FREE_SPACE_CHECK_BYTES, Spool
+from gateway.store.pages import PAGE_BYTES, page_aligned
+from gateway.store.spool import (
+    BLANK_COUNT,
+    BUFFER_BYTES,
+    FOOTER_BYTES,
+    FREE_SPACE_CHECK_BYTES,
+    SPARE_BUFFERS_COUNT,
+    Spool,
+)
+from gateway.store.trailer import encode_trailer
 from tests.build import record, spooled
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["direct", "cached"])
+def direct(request: pytest.FixtureRequest) -> bool:
+    """Whether data go around the page cache, where they can."""
+    return bool(request.param)
+
+
 @pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    opened = Spool(tmp_path / "spool", 0)
+def spool(tmp_path: Path, direct: bool) -> Iterator[Spool]:
+    opened = Spool(tmp_path / "spool", 0, direct=direct)
     yield opened
     opened.close()
 
 
-def read(spool: Spool, made: SpoolRecord) -> bytes:
-    """The data set of a record."""
-    data = bytearray(made.data_bytes)
-    with spool.open(made.record_id) as reader:
-        assert reader.read_into([memoryview(data)], 0) == made.data_bytes
-    return bytes(data)
+def read(spool: Spool, made: SpoolRecord, piece_bytes: int = PAGE_BYTES) -> bytes:
+    """The data set of a record, read in pieces as a delivery does."""
+    data = b""
+    buffer = page_aligned(piece_bytes)
+    with spool.open_data(made.record_id) as reader:
+        while len(data) < made.data_bytes:
+            count = reader.read_into(buffer, min(piece_bytes, made.data_bytes - len(data)), len(data))
+            assert count
+            data += buffer[:count]
+    return data
 
 
 def files(spool: Spool) -> list[Path]:
@@ -46,6 +68,7 @@ def files(spool: Spool) -> list[Path]:
 
 
 @given(st.lists(st.lists(st.binary(max_size=50), max_size=5), max_size=6))
+@settings(deadline=None)
 def test_record_comes_back_as_it_was_written(spool_of_module: Spool, writes: list[list[bytes]]) -> None:
     writer = spool_of_module.create()
     for fragments in writes:
@@ -63,14 +86,48 @@ def test_record_comes_back_as_it_was_written(spool_of_module: Spool, writes: lis
 
 
 @pytest.fixture(scope="module")
-def spool_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spool]:
-    opened = Spool(tmp_path_factory.mktemp("spool"), 0)
+def spool_of_module(tmp_path_factory: pytest.TempPathFactory, direct: bool) -> Iterator[Spool]:
+    opened = Spool(tmp_path_factory.mktemp("spool"), 0, direct=direct)
     yield opened
     opened.close()
 
 
+TRAILER_BYTES = len(encode_trailer(record()))
+"""About: the number of data bytes is one of its fields."""
+
+sizes = st.builds(
+    lambda multiple, end, difference: max(0, multiple - end + difference),
+    st.sampled_from([0, PAGE_BYTES, BUFFER_BYTES - PAGE_BYTES, BUFFER_BYTES, 2 * BUFFER_BYTES]),
+    st.sampled_from([0, FOOTER_BYTES, TRAILER_BYTES + FOOTER_BYTES]),
+    st.integers(-3, 3),
+)
+"""Lengths of data sets whose data, trailer or footer ends about where a page or a buffer does."""
+
+NOISE = random.Random(4).randbytes(2 * BUFFER_BYTES + 10)
+
+
+@given(sizes, st.lists(st.integers(0, 2 * BUFFER_BYTES), max_size=4), st.sampled_from([1, 16, 300]))
+@settings(deadline=None, max_examples=60)
+def test_record_of_any_length_comes_back(
+    spool_of_module: Spool, size_bytes: int, cuts: list[int], piece_pages: int
+) -> None:
+    data = NOISE[:size_bytes]
+    writer = spool_of_module.create()
+    for start, end in pairwise(sorted({0, size_bytes, *(cut for cut in cuts if cut < size_bytes)})):
+        writer.write([data[start:end]])
+    assert (writer.data_bytes, writer.sha256()) == (size_bytes, sha256(data).hexdigest())
+    made = record(data, record_id=writer.record_id)
+    writer.commit(made)
+
+    with spool_of_module.open(made.record_id) as reader:
+        assert reader.verify() == made
+    assert read(spool_of_module, made, piece_pages * PAGE_BYTES) == data
+    assert spool_of_module.path(made.record_id).stat().st_size % PAGE_BYTES == 0
+    spool_of_module.remove(made.record_id)
+
+
 def test_many_tiny_fragments_at_once(spool: Spool) -> None:
-    """More than one system call takes (IOV_MAX); a head may arrive in two-byte fragments."""
+    """A head may arrive in two-byte fragments."""
     data = random.Random(1).randbytes(5000)
     writer = spool.create()
     writer.write([data[start : start + 2] for start in range(0, len(data), 2)])
@@ -80,13 +137,91 @@ def test_many_tiny_fragments_at_once(spool: Spool) -> None:
     assert read(spool, made) == data
 
 
-def test_data_set_is_read_in_pieces(spool: Spool) -> None:
-    made = spooled(spool, bytes(range(200)))
+def test_data_set_is_read_from_any_page(spool: Spool) -> None:
+    data = random.Random(5).randbytes(3 * PAGE_BYTES)
+    made = spooled(spool, data)
+    buffer = page_aligned(2 * PAGE_BYTES)
 
+    with spool.open_data(made.record_id) as reader:
+        assert reader.read_into(buffer, PAGE_BYTES + 7, PAGE_BYTES) == PAGE_BYTES + 7
+        assert buffer[: PAGE_BYTES + 7] == data[PAGE_BYTES : 2 * PAGE_BYTES + 7]
+        assert reader.read_into(buffer, 7, 100 * PAGE_BYTES) == 0
+
+
+def test_file_holds_the_record_and_nothing_else(spool: Spool) -> None:
+    """Buffers are used again: what was in them shall not get into the file of another patient."""
+    spooled(spool, b"secret" * (BUFFER_BYTES // 3))
+    made = spooled(spool, b"data")
+    content = spool.path(made.record_id).read_bytes()
+
+    trailer = encode_trailer(made)
+    assert content.startswith(b"data" + trailer)
+    assert content[4 + len(trailer) : -FOOTER_BYTES].strip(b"\0") == b""
+    assert len(content) == PAGE_BYTES
+
+
+def test_many_write_at_once(spool: Spool) -> None:
+    """More than there are spare buffers; each has its own."""
+    made: list[tuple[SpoolRecord, bytes]] = []
+
+    def write_some(number: int) -> None:
+        for round_ in range(3):
+            data = random.Random(100 * number + round_).randbytes(BUFFER_BYTES // 2 + number)
+            made.append((spooled(spool, data), data))
+
+    threads = [threading.Thread(target=write_some, args=(number,)) for number in range(SPARE_BUFFERS_COUNT + 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(made) == 3 * (SPARE_BUFFERS_COUNT + 4)
+    assert all(read(spool, each, BUFFER_BYTES) == data for each, data in made)
+
+
+def test_record_can_be_read_while_it_arrives(spool: Spool) -> None:
+    data = NOISE[: 2 * BUFFER_BYTES + 10]
+    buffer = page_aligned(BUFFER_BYTES)
+    writer = spool.create()
+    with spool.open_data(writer.record_id) as reader:
+        writer.write([data[:100]])
+        assert writer.written_bytes == reader.read_into(buffer, BUFFER_BYTES, 0) == 0
+
+        writer.write([data[100 : BUFFER_BYTES + 5]])
+        assert writer.written_bytes == reader.read_into(buffer, BUFFER_BYTES, 0) == BUFFER_BYTES
+        assert buffer == data[:BUFFER_BYTES]
+        assert reader.read_into(buffer, BUFFER_BYTES, BUFFER_BYTES) == 0
+
+        writer.write([data[BUFFER_BYTES + 5 :]])
+        assert writer.written_bytes == 2 * BUFFER_BYTES
+        writer.commit(record(data, record_id=writer.record_id))
+        assert reader.read_into(buffer, 10, 2 * BUFFER_BYTES) == 10
+        assert buffer[:10] == data[-10:]
+
+
+def test_spool_written_in_one_way_is_read_in_the_other(tmp_path: Path, direct: bool) -> None:
+    data = NOISE[: BUFFER_BYTES + 1000]
+    spool = Spool(tmp_path, 0, direct=direct)
+    made = spooled(spool, data)
+    spool.close()
+
+    spool = Spool(tmp_path, 0, direct=not direct)
     with spool.open(made.record_id) as reader:
-        one, two = bytearray(3), bytearray(4)
-        assert reader.read_into([memoryview(one), memoryview(two)], 100) == 7
-    assert (bytes(one), bytes(two)) == (bytes([100, 101, 102]), bytes([103, 104, 105, 106]))
+        assert reader.verify() == made
+    assert read(spool, made, BUFFER_BYTES) == data
+    spool.close()
+
+
+def test_record_without_zeros_is_whole(spool: Spool) -> None:
+    """As gateways of the first database schema wrote them: an upgrade loses nothing that was acknowledged."""
+    data = NOISE[: PAGE_BYTES + 100]
+    made = spooled(spool, data)
+    path = spool.path(made.record_id)
+    content, trailer = path.read_bytes(), encode_trailer(made)
+    path.write_bytes(data + trailer + content[-FOOTER_BYTES:])
+
+    assert verdict(spool, made.record_id) == "whole"
+    assert read(spool, made) == data
 
 
 def test_record_ids_are_those_of_all_records(spool: Spool) -> None:
@@ -121,11 +256,12 @@ def test_removed_record_is_gone(spool: Spool) -> None:
 
 def test_abandoned_record_is_gone(spool: Spool) -> None:
     writer = spool.create()
-    writer.write([b"half of it"])
-    writer.abandon()
-    writer.abandon()
+    writer.write([b"half of it" * BUFFER_BYTES])
 
+    assert writer.abandon()
+    assert not writer.abandon()
     assert list(spool.record_ids()) == []
+    assert not spool.path(writer.record_id).exists()
 
 
 def test_abandon_after_commit_keeps_the_record(spool: Spool) -> None:
@@ -133,8 +269,8 @@ def test_abandon_after_commit_keeps_the_record(spool: Spool) -> None:
     writer.write([b"data"])
     made = record(record_id=writer.record_id)
     writer.commit(made)
-    writer.abandon()
 
+    assert not writer.abandon()
     assert read(spool, made) == b"data"
 
 
@@ -178,11 +314,13 @@ def test_prefix_that_ends_with_another_records_footer_is_torn(spool: Spool) -> N
 
 
 def test_every_flipped_byte_is_noticed(spool: Spool) -> None:
+    """But for the zeros, which say nothing."""
     made = spooled(spool, random.Random(3).randbytes(600))
     path = spool.path(made.record_id)
     whole = path.read_bytes()
+    zeros_from = 600 + len(encode_trailer(made))
 
-    for position in {*range(0, len(whole), 7), *range(len(whole) - FOOTER_BYTES, len(whole))}:
+    for position in {*range(0, zeros_from, 7), *range(len(whole) - FOOTER_BYTES, len(whole))}:
         damaged = bytearray(whole)
         damaged[position] ^= 0x41
         path.write_bytes(damaged)
@@ -224,14 +362,18 @@ class Recorder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Path]] = []
-        for name in ("writev", "write", "fdatasync", "fsync", "close"):
+        self.durable_names: dict[Path, set[str]] = {}
+        for name in ("write", "fdatasync", "fsync"):
             self._note(monkeypatch, name)
 
     def _note(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         original = getattr(os, name)
 
         def noted(fd: int, *arguments: object) -> object:
-            self.calls.append((name, Path(f"/proc/self/fd/{fd}").readlink()))
+            path = Path(f"/proc/self/fd/{fd}").readlink()
+            self.calls.append((name, path))
+            if path.is_dir():
+                self.durable_names[path] = set(os.listdir(path))
             return original(fd, *arguments)
 
         monkeypatch.setattr(os, name, noted)
@@ -240,17 +382,17 @@ class Recorder:
         return [name for name, called in self.calls if called == path]
 
 
-def test_everything_is_synced_before_commit_returns(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("size_bytes", "write_count"), [(10, 1), (BUFFER_BYTES, 2), (3 * BUFFER_BYTES, 4)])
+def test_everything_is_synced_before_commit_returns(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, size_bytes: int, write_count: int
+) -> None:
+    data = bytes(size_bytes)
     writer = spool.create()
     recorder = Recorder(monkeypatch)
-    writer.write([b"one", b"two"])
-    writer.write([b"three"])
-    writer.commit(record(b"onetwothree", record_id=writer.record_id))
-    calls = recorder.of(spool.path(writer.record_id))
+    writer.write([data[:5], data[5:]])
+    writer.commit(record(data, record_id=writer.record_id))
 
-    assert calls.count("fdatasync") == 1
-    assert calls.index("fdatasync") > max(index for index, name in enumerate(calls) if name.startswith("write"))
-    assert sum(name.startswith("write") for name in calls) >= 3
+    assert recorder.of(spool.path(writer.record_id)) == ["write"] * write_count + ["fdatasync"]
 
 
 def test_names_are_durable_before_they_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,14 +400,10 @@ def test_names_are_durable_before_they_are_used(tmp_path: Path, monkeypatch: pyt
     spool = Spool(tmp_path / "state" / "spool", 0)
     writer = spool.create()
     path = spool.path(writer.record_id)
-    created = list(recorder.calls)
 
-    for directory in (path.parent, tmp_path / "state" / "spool", tmp_path / "state", tmp_path):
-        assert ("fsync", directory) in created, directory
-    made = created.index(("fsync", path.parent))
-    blanks = [index for index, (name, file) in enumerate(created) if name == "close" and file.parent == path.parent]
-    assert len(blanks) == BLANK_COUNT
-    assert max(blanks) < made
+    for name in (path, path.parent, tmp_path / "state" / "spool", tmp_path / "state"):
+        assert name.name in recorder.durable_names[name.parent], name
+    assert len(recorder.durable_names[path.parent]) == BLANK_COUNT
     writer.abandon()
     spool.close()
 
@@ -341,23 +479,83 @@ def test_disk_that_refuses_to_delete_is_an_error_of_the_store(spool: Spool, monk
 
 
 def test_disk_that_refuses_to_write(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = spool.create()
-    refuse(monkeypatch, "writev")
+    large, small = spool.create(), spool.create()
+    refuse(monkeypatch, "write")
 
     with pytest.raises(StoreUnavailable, match="cannot be written"):
-        writer.write([b"data"])
-    writer.abandon()
+        large.write([bytes(BUFFER_BYTES + 1)])
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        small.commit(record(record_id=small.record_id))
+    assert large.abandon()
+    assert small.abandon()
+    assert not spool.failed
 
 
 def test_disk_that_does_not_give_back(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     made = spooled(spool, b"data")
-    with spool.open(made.record_id) as reader:
+    with spool.open(made.record_id) as reader, spool.open_data(made.record_id) as data:
         refuse(monkeypatch, "preadv")
         refuse(monkeypatch, "pread")
         with pytest.raises(SpoolCorrupt, match="cannot be read"):
-            reader.read_into([memoryview(bytearray(4))], 0)
+            data.read_into(page_aligned(PAGE_BYTES), 4, 0)
         with pytest.raises(SpoolCorrupt, match="cannot be read"):
             reader.verify()
+
+
+# --- around the page cache --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def mounted(directory: Path, kind: str, *options: str) -> Iterator[Path]:
+    """A file system of its own for as long as the block takes."""
+    directory.mkdir()
+    mount = subprocess.run(
+        ["/usr/bin/env", "mount", "-t", kind, *options, kind, directory], capture_output=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip(f"mounting a {kind} is not permitted here")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["/usr/bin/env", "umount", directory], check=True)
+
+
+def flags_of_open(path: Path) -> int:
+    """How the only descriptor of a file was opened, says the kernel."""
+    (fd,) = (
+        link.name for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and os.readlink(link) == f"{path}"
+    )
+    fields = dict(line.split(":\t") for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines())
+    return int(fields["flags"], 8)
+
+
+def test_data_go_around_the_page_cache_or_not(spool: Spool, direct: bool) -> None:
+    if direct and not spool.is_direct:
+        pytest.skip("this file system always uses the page cache")
+
+    writer = spool.create()
+    assert bool(flags_of_open(spool.path(writer.record_id)) & os.O_DIRECT) == spool.is_direct == direct
+    writer.commit(made := record(b"", record_id=writer.record_id))
+
+    with spool.open_data(made.record_id):
+        assert bool(flags_of_open(spool.path(made.record_id)) & os.O_DIRECT) == direct
+    with spool.open(made.record_id):  # reads a trailer at whatever place it is
+        assert not flags_of_open(spool.path(made.record_id)) & os.O_DIRECT
+
+
+def test_file_system_that_always_uses_the_page_cache(tmp_path: Path) -> None:
+    data = NOISE[: BUFFER_BYTES + 1000]
+    with mounted(tmp_path / "disk", "ramfs") as disk:
+        spool = Spool(disk / "spool", 0)
+        assert not spool.is_direct
+        assert os.listdir(disk / "spool") == ["lock"]
+        made = spooled(spool, data)
+        assert read(spool, made) == data
+        spool.close()
+
+
+def test_looking_for_what_a_file_system_can_do_leaves_nothing_behind(spool: Spool) -> None:
+    assert sorted(os.listdir(spool.path("0" * 32).parent.parent)) == ["lock"]
 
 
 # --- space ------------------------------------------------------------------------------------------------------------
@@ -366,22 +564,42 @@ def test_disk_that_does_not_give_back(spool: Spool, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["/usr/bin/env", "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    yield disk
-    subprocess.run(["/usr/bin/env", "umount", disk], check=True)
+    with mounted(tmp_path / "disk", "tmpfs", "-o", "size=1m") as disk:
+        yield disk
 
 
-def test_full_disk_refuses_records_and_loses_none(tiny_disk: Path) -> None:
-    spool = Spool(tiny_disk / "spool", 0)
+def fill(disk: Path) -> None:
+    """Leave no room at all."""
+    with (disk / "filler").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(PAGE_BYTES)):
+                pass
+        except OSError as error:
+            assert error.errno == errno.ENOSPC  # noqa: PT017  # the way out of the loop
+
+
+def test_full_disk_is_opened_for_what_is_on_it(tiny_disk: Path, direct: bool) -> None:
+    """To deliver is what makes room."""
+    spool = Spool(tiny_disk / "spool", 0, direct=direct)
+    made = spooled(spool, b"data")
+    spool.close()
+    fill(tiny_disk)
+
+    spool = Spool(tiny_disk / "spool", 0, direct=direct)
+
+    assert read(spool, made) == b"data"
+    writer = spool.create()
+    with pytest.raises(SpoolFull):
+        writer.commit(record(record_id=writer.record_id))
+    writer.abandon()
+    spool.close()
+
+
+def test_full_disk_refuses_records_and_loses_none(tiny_disk: Path, direct: bool) -> None:
+    spool = Spool(tiny_disk / "spool", 0, direct=direct)
     kept: list[SpoolRecord] = []
 
-    def fill() -> None:
+    def spool_many() -> None:
         while len(kept) < 100:
             writer = spool.create()
             try:
@@ -393,7 +611,7 @@ def test_full_disk_refuses_records_and_loses_none(tiny_disk: Path) -> None:
             kept.append(made)
 
     with pytest.raises(SpoolFull, match="full"):
-        fill()
+        spool_many()
 
     assert 5 < len(kept) < 20
     assert sorted(spool.record_ids()) == sorted(made.record_id for made in kept)
@@ -405,19 +623,37 @@ def test_full_disk_refuses_records_and_loses_none(tiny_disk: Path) -> None:
     spool.close()
 
 
-def test_disk_that_fills_up_at_the_trailer_refuses_the_record(tiny_disk: Path) -> None:
-    spool = Spool(tiny_disk / "spool", 0)
+def test_disk_that_fills_up_at_the_trailer_refuses_the_record(
+    tiny_disk: Path, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tiny_disk / "spool", 0, direct=direct)
     writer = spool.create()
-    data = b"x" * (spool.free_bytes() & ~4095)
+    data = bytes(spool.free_bytes() // PAGE_BYTES * PAGE_BYTES)
     writer.write([data])
+    original, counts = os.write, list[int]()
 
+    def write(fd: int, content: memoryview) -> int:
+        counts.append(original(fd, content))
+        return counts[-1]
+
+    monkeypatch.setattr(os, "write", write)
     with pytest.raises(SpoolFull):
         writer.commit(record(data, record_id=writer.record_id))
+    assert sum(counts) == len(data), "the disk took all but the trailer"
     writer.abandon()
 
     assert list(spool.record_ids()) == []
     assert not spool.failed
     spool.close()
+
+
+def test_disk_that_takes_a_part_at_a_time(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.write
+    monkeypatch.setattr(os, "write", lambda fd, content: original(fd, content[:PAGE_BYTES]))
+
+    made = spooled(spool, data := NOISE[: BUFFER_BYTES + 10])
+
+    assert read(spool, made) == data
 
 
 def test_nothing_is_accepted_below_the_floor(tmp_path: Path) -> None:
@@ -433,13 +669,12 @@ def test_nothing_is_accepted_below_the_floor(tmp_path: Path) -> None:
 def test_space_is_asked_for_again_after_a_while(tiny_disk: Path) -> None:
     """The floor is reached by many records, none of which is large."""
     spool = Spool(tiny_disk / "spool", 500_000)
-    writer = spool.create()
-    writer.write([b"x" * 600_000])
+    made = spooled(spool, b"x" * 600_000)
     spool._count_written(FREE_SPACE_CHECK_BYTES)  # as many other records would
 
     with pytest.raises(SpoolFull, match="floor"):
         spool.create()
-    writer.abandon()
+    spool.remove(made.record_id)
     spool.create().abandon()
     spool.close()
 
@@ -473,15 +708,51 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     assert open_elsewhere(tmp_path) == ""
 
 
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
 def test_refused_opening_holds_nothing(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 0)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
 
     with pytest.raises(StoreUnavailable, match="in use"):
         Spool(tmp_path, 0)
 
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_files() == before
     spool.close()
+
+
+def test_closed_spool_holds_nothing(tmp_path: Path, direct: bool) -> None:
+    before = open_files()
+    spool = Spool(tmp_path, 0, direct=direct)
+    made = spooled(spool, b"data")
+    spool.create().abandon()
+    with spool.open(made.record_id), spool.open_data(made.record_id):
+        pass
+    spool.close()
+
+    assert open_files() == before
+
+
+def test_refused_blanks_hold_nothing(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of descriptors when half of them are made."""
+    original, left = os.open, list(range(BLANK_COUNT // 2))
+
+    def few(*arguments: object, **named: object) -> int:
+        if not left:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        left.pop()
+        return original(*arguments, **named)  # type: ignore[arg-type]
+
+    before = open_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", few)
+        with pytest.raises(StoreUnavailable, match="Too many open files"):
+            spool.create()
+    assert open_files() == before
+
+    assert spooled(spool, b"data").data_bytes == 4
 
 
 def test_directory_that_cannot_be_made(tmp_path: Path) -> None:
