@@ -85,14 +85,10 @@ class Arrivals:
         """Offer an instance that is still arriving to those who deliver.
 
         None when it is one of several under its UID, or nobody is free for it: then it is delivered when it is whole.
-
-        Raises:
-            StoreUnavailable: the database does not answer.
         """
         identity = (head.patient.issuer_oid, head.sop_instance_uid)
-        with self._database.read() as session:
-            if is_known(session, *identity):
-                return None
+        if self._may_be_known(identity):
+            return None
         record = SpoolRecord(record_id, head, 0, "", now, arrival, plan)
         deliveries = [delivery_of(record, planned, is_arriving=True) for planned in plan.permitted]
         titles = [delivery.destination_ae_title for delivery in deliveries]
@@ -110,6 +106,15 @@ class Arrivals:
     def broke_off(self, record_id: str) -> None:
         """There will be no record of this id: its sender, or the disk, broke off. Harmless where there is one."""
         self._cut_through.end(record_id)
+
+    def _may_be_known(self, identity: tuple[str, str]) -> bool:
+        """Whether an instance of this identity has come before, or nobody can say."""
+        try:
+            with self._database.read() as session:
+                return is_known(session, *identity)
+        except StoreError as error:
+            self._log.warning("cut_through_not_begun", error=error)
+            return True
 
     def _index(self, session: Session, records: Sequence[SpoolRecord]) -> list[Entry]:
         claims = self._deliveries.claims()

@@ -11,6 +11,7 @@ from gateway.domain.peer import ApplicationEntity
 from gateway.domain.transfer import Delivery, DeliveryOutcome, SpoolRecord
 from gateway.errors import ConnectFailed, DecisionUnavailable, StoreError
 from gateway.metrics import Metrics
+from gateway.net.deadline import Deadline
 from gateway.planning import Authority
 from gateway.store.database import Database
 from gateway.store.index import Claim, Claims, mark_released, releasable_record_ids
@@ -152,6 +153,8 @@ class DeliveryService:
         with self._pools_lock:
             if title not in self._pools:
                 self._pools[title] = Pool(title, self._context)
+                if self._stopping:  # it came too late for `stop`, and begins nothing
+                    self._pools[title].stop(0.0)
             return self._pools[title]
 
     def _claim(self, pool: Pool, limit_count: int) -> bool:
@@ -198,9 +201,10 @@ class DeliveryService:
 
 
 def _stop_all(pools: Sequence[Pool], timeout_s: float) -> None:
-    """Stop pools side by side, so that each has the whole time."""
-    stoppers = [threading.Thread(target=pool.stop, args=(timeout_s,)) for pool in pools]
+    """Stop pools side by side, so that each has the whole time; one that waits for the database is left behind."""
+    stoppers = [threading.Thread(target=pool.stop, args=(timeout_s,), daemon=True) for pool in pools]
     for stopper in stoppers:
         stopper.start()
+    deadline = Deadline.after(timeout_s + BREAK_OFF_GRACE_S)
     for stopper in stoppers:
-        stopper.join()
+        stopper.join(max(0.0, deadline.remaining_s))

@@ -124,6 +124,10 @@ class Node:
         assert row is not None
         return row
 
+    def wait_for_rows(self, count: int) -> None:
+        """Until so many deliveries are in the ledger."""
+        wait_until(lambda: len(self.deliveries()) >= count)
+
     def wait_until_all(self, state: DeliveryState, count: int, timeout_s: float = 20.0) -> None:
         wait_until(lambda: [row.state for row in self.deliveries()] == [state] * count, timeout_s)
 

@@ -5,21 +5,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 
 from gateway.domain.decision import Outcome
-from gateway.domain.transfer import Delivery, DeliveryState, InstanceState, Plan, SpoolRecord
-from gateway.errors import StoreUnavailable
+from gateway.domain.instance import InstanceHead
+from gateway.domain.transfer import Delivery, DeliveryState, InstanceState, Plan, SpoolRecord, delivery_of
+from gateway.errors import ConnectionLost, StoreUnavailable
 from gateway.store.database import Database
 from gateway.store.decisions import list_decisions
 from gateway.store.index import Claim, Claims, index_records, mark_released
+from gateway.store.pages import PAGE_BYTES
 from gateway.store.queue import claim
 from gateway.store.spool import Spool
 from gateway.store.tables import DeliveryRow, InstanceRow
 from gateway.store.writer import Writer
 from gateway.transfer.arrivals import Arrivals, recover
-from gateway.transfer.cut_through import CutThrough
-from tests.build import NOON, PACS_B, node_database, plan, record, spooled
+from gateway.transfer.cut_through import Arriving, CutThrough
+from gateway.transfer.send import Extent
+from tests.build import ARRIVAL, NOON, PACS_A, PACS_B, head, node_database, plan, record, spooled
 from tests.store.taken import Taken
 from tests.wait import wait_until
 
@@ -178,6 +181,149 @@ def test_denials_that_cannot_be_recorded(spool: Spool, database: Database) -> No
 
     with pytest.raises(StoreUnavailable):
         arrivals_of(spool, database, writer).enter_denials(plan(denied=(PACS_B,)))
+
+
+# --- handed over without the queue ------------------------------------------------------------------------------------
+
+
+def test_delivery_is_handed_over_when_it_is_in_the_ledger(spool: Spool, database: Database, writer: Writer) -> None:
+    deliveries = Deliveries(database, claim=Claim.HAND_OVER)
+    arrivals = Arrivals(spool, database, writer, deliveries, CutThrough())
+    made = spooled(spool, b"data", plan=plan(PACS_A, PACS_B))
+    arrivals.enter(made)
+    wait_until(lambda: deliveries.handed_over)
+
+    assert deliveries.handed_over == [delivery_of(made, planned) for planned in made.plan.permitted]
+    assert delivery_states(database) == [DeliveryState.ACTIVE] * 2
+    assert deliveries.notices == []  # nothing is in the queue
+
+
+def test_instance_sent_again_passes_through_the_queue(spool: Spool, database: Database, writer: Writer) -> None:
+    """Whether its delivery is under way or over is for the ledger to say."""
+    deliveries = Deliveries(database, claim=Claim.HAND_OVER)
+    arrivals = Arrivals(spool, database, writer, deliveries, CutThrough())
+    made = spooled(spool, b"data")
+    arrivals.enter(made)
+    wait_until(lambda: deliveries.handed_over)
+    arrivals.enter(spooled(spool, b"data", head=made.head))
+    wait_until(lambda: deliveries.notices)
+
+    assert len(deliveries.handed_over) == 1
+
+
+def test_what_was_handed_over_is_queued_again_after_a_crash(spool: Spool, database: Database, writer: Writer) -> None:
+    deliveries = Deliveries(database, claim=Claim.HAND_OVER)
+    Arrivals(spool, database, writer, deliveries, CutThrough()).enter(spooled(spool, b"data"))
+    wait_until(lambda: deliveries.handed_over)
+
+    spool, _ = restarted(spool, database)
+
+    assert delivery_states(database) == [DeliveryState.QUEUED]
+    spool.close()
+
+
+# --- while it still arrives -------------------------------------------------------------------------------------------
+
+
+def begin(arrivals: Arrivals, instance: InstanceHead, *titles: str) -> Arriving | None:
+    return arrivals.begin_early("1" * 32, instance, plan(*titles or (PACS_B,), denied=("DENIED",)), ARRIVAL, NOON)
+
+
+def test_instance_is_offered_to_all_who_may_have_it(spool: Spool, database: Database, writer: Writer) -> None:
+    deliveries = Deliveries(database, begin=True)
+    arriving = begin(Arrivals(spool, database, writer, deliveries, CutThrough()), head(), PACS_A, PACS_B)
+
+    assert arriving is not None
+    assert arriving.taken_by() == {PACS_A, PACS_B}
+    assert [each.destination_ae_title for each in deliveries.offered] == [PACS_A, PACS_B]
+    assert all(each.is_arriving for each in deliveries.offered)
+
+
+def test_nobody_takes_it(spool: Spool, database: Database, writer: Writer) -> None:
+    cut_through, instance = CutThrough(), head()
+    arrivals = Arrivals(spool, database, writer, Deliveries(database), cut_through)
+
+    assert begin(arrivals, instance) is None
+    assert begin(arrivals, instance) is None
+    assert cut_through.of("1" * 32) is None
+
+
+def test_what_is_known_is_not_offered(spool: Spool, database: Database, writer: Writer) -> None:
+    deliveries = Deliveries(database, begin=True)
+    arrivals = Arrivals(spool, database, writer, deliveries, CutThrough())
+    known = spooled(spool, b"data")
+    arrivals.enter(known)
+    wait_until(lambda: states(database))
+
+    assert begin(arrivals, known.head) is None
+    assert deliveries.offered == []
+
+
+def test_database_that_does_not_answer_keeps_no_instance_out(spool: Spool, database: Database, writer: Writer) -> None:
+    """It is acknowledged when it is durable, and entered when the database is back; it only does not leave early."""
+    deliveries = Deliveries(database, begin=True)
+    arrivals = Arrivals(spool, database, writer, deliveries, CutThrough())
+    with database.write() as session:
+        session.execute(text("ALTER TABLE instance RENAME TO elsewhere"))
+
+    assert begin(arrivals, head()) is None
+    assert deliveries.offered == []
+
+
+def test_destination_that_took_it_gets_no_second_delivery(spool: Spool, database: Database, writer: Writer) -> None:
+    deliveries, cut_through = Deliveries(database, Claim.HAND_OVER, begin=True), CutThrough()
+    arrivals = Arrivals(spool, database, writer, deliveries, cut_through)
+    made = spooled(spool, b"data", plan=plan(PACS_A, PACS_B))
+    arriving = arrivals.begin_early(made.record_id, made.head, made.plan, ARRIVAL, NOON)
+    assert arriving is not None
+    assert arriving.give_back(PACS_A)
+
+    arrivals.enter(made)
+    wait_until(lambda: deliveries.handed_over)
+
+    assert [each.destination_ae_title for each in deliveries.handed_over] == [PACS_A]
+    assert delivery_states(database) == [DeliveryState.ACTIVE] * 2
+    assert arriving.beyond(0) == Extent(4, is_whole=True, sha256=made.sha256)
+
+
+@pytest.mark.parametrize("data", [b"data", b"other"], ids=["sent again", "quarantined"])
+def test_another_was_quicker(spool: Spool, database: Database, writer: Writer, data: bytes) -> None:
+    arrivals = Arrivals(spool, database, writer, Deliveries(database, begin=True), CutThrough())
+    quicker = spooled(spool, b"data")
+    late = spooled(spool, data, head=quicker.head)
+    arriving = arrivals.begin_early(late.record_id, late.head, late.plan, ARRIVAL, NOON)
+    assert arriving is not None
+
+    arrivals.enter(quicker)
+    arrivals.enter(late)
+
+    with pytest.raises(ConnectionLost):
+        arriving.beyond(0)
+
+
+def test_record_that_cannot_be_indexed_does_not_leave(spool: Spool, database: Database, writer: Writer) -> None:
+    arrivals = Arrivals(spool, database, writer, Deliveries(database, begin=True), CutThrough())
+    bad = spooled(spool, b"data", plan=Plan(plan(PACS_B).destinations * 2))  # breaks a constraint of the tables
+    arriving = arrivals.begin_early(bad.record_id, bad.head, plan(PACS_B), ARRIVAL, NOON)
+    assert arriving is not None
+
+    arrivals.enter(bad)
+
+    with pytest.raises(ConnectionLost):
+        arriving.beyond(0)
+
+
+def test_sender_that_breaks_off(spool: Spool, database: Database, writer: Writer) -> None:
+    arrivals = Arrivals(spool, database, writer, Deliveries(database, begin=True), CutThrough())
+    arriving = begin(arrivals, head())
+    assert arriving is not None
+
+    arrivals.broke_off("2" * 32)  # another one
+    arriving.publish(3 * PAGE_BYTES)
+    assert arriving.beyond(0).end == 2 * PAGE_BYTES
+    arrivals.broke_off(arriving.record_id)
+    with pytest.raises(ConnectionLost):
+        arriving.beyond(0)
 
 
 # --- at the start -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,10 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from time import monotonic
+
+import pytest
 
 from gateway.consent.forms import FormKind
 from gateway.domain.decision import Reason
@@ -15,12 +18,15 @@ from gateway.store.network import put_ae, put_route, remove_ae, remove_route, se
 from gateway.store.queue import claim, retry
 from gateway.store.spool import Spool
 from gateway.transfer.arrivals import recover
-from tests.build import HOSPITAL_B, PACS_B, PATIENT, ae, new_uid, plan, record, utc_now
+from gateway.transfer.retry import RetryPolicy
+from tests.build import HOSPITAL_A, HOSPITAL_B, PACS_B, PATIENT, ae, delivery, new_uid, plan, record, utc_now
 from tests.transfer.node import RETRIES, SETTINGS, network_with, running_node
 from tests.transfer.receiver import Receiver, unused_port
 from tests.wait import PATIENCE_S, wait_until
 
-COMPLETED, FAILED = DeliveryState.COMPLETED, DeliveryState.FAILED
+OUT_OF_RESOURCES = 0xA700
+ACTIVE, COMPLETED, FAILED = DeliveryState.ACTIVE, DeliveryState.COMPLETED, DeliveryState.FAILED
+EAGER = RetryPolicy(attempt_count=100, first_retry_s=0.01, longest_retry_s=0.05)
 QUEUED, BLOCKED = DeliveryState.QUEUED, DeliveryState.BLOCKED_BY_CONSENT
 
 
@@ -357,6 +363,97 @@ def test_stop_breaks_off_what_does_not_end(tmp_path: Path) -> None:
         assert took_s < PATIENCE_S
         assert node.states() == {QUEUED}
         assert len(node.deliveries()) == 5
+
+
+def test_what_is_indexed_after_the_stop_is_left_to_the_queue(tmp_path: Path) -> None:
+    """The destination had no pool yet, so none was stopped; none is made any more."""
+    receiver = Receiver()
+    with (
+        receiver.listening(),
+        network_with(tmp_path, receiver.ae) as database,
+        running_node(tmp_path, database) as node,
+    ):
+        node.service.stop(1.0)
+
+        node.wait_for(node.arrive(), QUEUED)
+
+    assert receiver.associations == []
+
+
+def test_stop_does_not_wait_for_a_ledger_that_does_not_answer(tmp_path: Path) -> None:
+    """An instance that was to leave early waits for the first of its study, when the database fails half way."""
+    receiver = Receiver()
+    receiver.go_on.clear()
+    with (
+        receiver.listening(),
+        network_with(tmp_path, receiver.ae) as database,
+        running_node(tmp_path, database) as node,
+    ):
+        first = node.arrive()
+        wait_until(lambda: receiver.storing_count)
+        early = delivery(study_instance_uid=first.head.study_instance_uid, is_arriving=True)
+        arriving = node.cut_through.begin(early.record_id, (HOSPITAL_A, early.sop_instance_uid), [PACS_B])
+        assert arriving is not None
+        assert node.service.offer(early)
+        assert arriving.taken_by() == {PACS_B}  # on the way to the ledger, and never to arrive there
+        stopper = Thread(target=node.service.stop, args=(0.1,), daemon=True)
+        stopper.start()
+        stopper.join(PATIENCE_S)
+
+        assert not stopper.is_alive()
+        arriving.end()
+
+
+# --- handed over without the queue ------------------------------------------------------------------------------------
+
+
+def test_new_ones_line_up_behind_those_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.transfer.pool.CLAIMED_PER_ASSOCIATION_COUNT", 4)
+    receiver = Receiver()
+    receiver.go_on.clear()
+    with (
+        receiver.listening(),
+        network_with(tmp_path, receiver.ae) as database,
+        running_node(tmp_path, database, settings=replace(SETTINGS, association_count=1)) as node,
+    ):
+        made = [node.arrive()]
+        wait_until(lambda: receiver.storing_count)
+        for _ in range(15):
+            made.append(node.arrive())
+            node.wait_for_rows(len(made))
+        states = [row.state for row in node.deliveries()]
+        assert ACTIVE not in states[states.index(QUEUED) :]
+        receiver.go_on.set()
+        node.wait_until_all(COMPLETED, len(made))
+
+    assert receiver.uids == [each.head.sop_instance_uid for each in made]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_delivered_twice_or_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Bursts and pauses, destinations that are full now and then, stops in between: each instance arrives once."""
+    monkeypatch.setattr("gateway.transfer.pool.CLAIMED_PER_ASSOCIATION_COUNT", 2)
+    chance = random.Random(seed)
+    one = Receiver("ONE", answer=lambda _uid, times: OUT_OF_RESOURCES if times == 1 and chance.random() < 0.1 else 0)
+    two = Receiver("TWO", maximum_associations=2)
+    made: list[str] = []
+    with one.listening(), two.listening(), network_with(tmp_path, one.ae, two.ae) as database:
+        for run in range(3):
+            with running_node(tmp_path, database, retries=EAGER, consented=run == 0) as node:
+                for _ in range(chance.randrange(1, 6)):
+                    burst = node.arrive_series(chance.randrange(1, 12))
+                    made += [each.head.sop_instance_uid for each in burst]
+                    if chance.random() < 0.5:
+                        node.wait_for_rows(2 * len(made))
+                node.stop(PATIENCE_S)
+                assert node.states() <= {COMPLETED, QUEUED}
+                assert len(node.deliveries()) == 2 * len(made)
+        with running_node(tmp_path, database, retries=EAGER, consented=False) as node:
+            node.wait_until_all(COMPLETED, 2 * len(made))
+            attempts = sum(row.attempts for row in node.deliveries())
+
+    assert sorted(two.uids) == sorted(set(one.uids)) == sorted(made)
+    assert attempts == len(one.uids) + len(two.uids)
 
 
 # --- retention --------------------------------------------------------------------------------------------------------
