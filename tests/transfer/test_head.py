@@ -1,6 +1,8 @@
 """The identity of an instance, in whatever character set; pydicom is the oracle."""
 
 import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,15 @@ from gateway.domain.instance import InstanceHead
 from gateway.domain.person import PatientKey
 from gateway.errors import MalformedDataSet
 from gateway.transfer import head as tags
-from gateway.transfer.head import PATIENT_ID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, UNTIL, WANTED, instance_head
+from gateway.transfer.head import (
+    PATIENT_ID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    UNTIL,
+    WANTED,
+    HeadReader,
+    instance_head,
+)
 from gateway.wire.head import HeadWalker
 from tests.build import CT_IMAGE, EXPLICIT_VR_LITTLE_ENDIAN, HOSPITAL_A
 
@@ -211,6 +221,55 @@ def test_what_is_accepted_is_what_pydicom_reads(value: bytes, character_set: str
 
     assert read == (oracle(value, character_set) or "").rstrip("\0 ").strip()
 
+
+# --- one after another ------------------------------------------------------------------------------------------------
+
+CHANGES: dict[int, list[bytes | None]] = {
+    tags.SPECIFIC_CHARACTER_SET: [b"ISO_IR 192", b"ISO 2022 IR 149", b"ISO_IR 999", None],
+    tags.SOP_CLASS_UID: [b"1.2.840.10008.5.1.4.1.1.4", b"nonsense"],
+    SOP_INSTANCE_UID: [b"1.2.3.5", b"1.2.3.6\0", b"nonsense", None],
+    tags.ACCESSION_NUMBER: [b"ACC-8", "홍".encode("euc_kr"), None],
+    tags.MODALITY: [b"MR", None],
+    PATIENT_ID: [b"A-1001", b"A-1002", "홍길동".encode(), "홍길동".encode("euc_kr"), None],
+    STUDY_INSTANCE_UID: [b"1.2.4", None],
+    tags.SERIES_INSTANCE_UID: [b"1.2.3.2", None],
+}
+"""What an element may be in the next instance, whatever it means there; None: it is not there."""
+
+BEGINNINGS: list[dict[int, bytes | None]] = [
+    {},
+    {tags.SPECIFIC_CHARACTER_SET: b"ISO_IR 192", PATIENT_ID: "홍길동".encode()},
+    {tags.SPECIFIC_CHARACTER_SET: b"ISO 2022 IR 149", PATIENT_ID: "홍길동".encode("euc_kr")},
+]
+changes = st.sampled_from(sorted(CHANGES)).flatmap(lambda tag: st.tuples(st.just(tag), st.sampled_from(CHANGES[tag])))
+
+
+def outcome(read: Callable[[Mapping[int, bytes], str], InstanceHead], *given: Any) -> InstanceHead | str:
+    try:
+        return read(*given)
+    except MalformedDataSet as error:
+        return str(error)
+
+
+@given(
+    st.sampled_from(BEGINNINGS),
+    st.lists(st.tuples(changes, st.sampled_from([EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2"])), max_size=8),
+)
+def test_what_came_before_is_never_mixed_up_with_what_comes(
+    beginning: dict[int, bytes | None], steps: list[tuple[tuple[int, bytes | None], str]]
+) -> None:
+    """What a series has in common is remembered; in any sequence, each head is read as if it were the first."""
+    reader = HeadReader(HOSPITAL_A)
+    latest: dict[int, bytes | None] = {**COMPLETE, **beginning}
+    for (tag, value), transfer_syntax_uid in [((SOP_INSTANCE_UID, b"1.2.3.4"), EXPLICIT_VR_LITTLE_ENDIAN), *steps]:
+        latest[tag] = value
+        elements = {each: raw for each, raw in latest.items() if raw is not None}
+
+        read = outcome(reader.read, elements, transfer_syntax_uid)
+        assert read == outcome(partial(instance_head, issuer_oid=HOSPITAL_A), elements, transfer_syntax_uid)
+
+
+# --- against pydicom's files ------------------------------------------------------------------------------------------
 
 NAMED = [path for path in get_charset_files("*.dcm") if "SQ" not in path]
 """The others have names in sequences only."""
