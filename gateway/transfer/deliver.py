@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from gateway.domain.decision import Decision
@@ -87,7 +87,7 @@ class Deliverer:
         except SpoolCorrupt as error:
             return Attempt(self.failed(delivery, f"spool record {delivery.record_id}: {error}"), reusable=False)
         except (NetworkError, ProtocolError) as error:
-            return Attempt(self._broken(delivery, error), reusable=False)
+            return Attempt(self._broken(delivery, error, sender.awaits_answer), reusable=False)
         finally:
             self.active.end(delivery)
 
@@ -149,12 +149,16 @@ class Deliverer:
             return self._again(delivery, detail, sent.status)
         return self.failed(delivery, detail, sent.status)
 
-    def _broken(self, delivery: Delivery, error: GatewayError) -> DeliveryOutcome:
+    def _broken(self, delivery: Delivery, error: GatewayError, all_sent: bool) -> DeliveryOutcome:
         """The association broke: by a withdrawal, or by a fault of the peer or the network."""
         try:
-            return self.blocked(delivery) or self._again(delivery, str(error))
+            blocked = self.blocked(delivery)
         except DecisionUnavailable:
+            blocked = None
+        if blocked is None:
             return self._again(delivery, str(error))
+        detail = f"{blocked.detail}; all of it was sent and not answered, the destination may have it"
+        return replace(blocked, attempts=delivery.attempts + 1, detail=detail if all_sent else blocked.detail)
 
     def _again(self, delivery: Delivery, detail: str, status: int | None = None) -> DeliveryOutcome:
         attempts = delivery.attempts + 1

@@ -89,6 +89,7 @@ class Sender:
         self._stall_timeout_s = stall_timeout_s
         self._response_timeout_s = response_timeout_s
         self._message_id = 0
+        self._awaits_answer = False
         self._buffer = page_aligned(BUFFER_BYTES)
         self._frames: dict[int, FragmentFrame] = {}
         self._contexts = {
@@ -99,6 +100,11 @@ class Sender:
     def accepts(self, sop_class_uid: str, transfer_syntax_uid: str) -> bool:
         """Whether the peer took this SOP class in this transfer syntax when the association was made."""
         return (sop_class_uid, transfer_syntax_uid) in self._contexts
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the last fragment of an instance is on its way and its status has not come: the peer may have it."""
+        return self._awaits_answer
 
     def send(self, instance: Outgoing) -> Sent:
         """Send the instance and wait for the peer's status.
@@ -115,7 +121,9 @@ class Sender:
         began_at = perf_counter()
         whole = self._send_data_set(command, self._frame(context_id), instance.source)
         sent_at = perf_counter()
+        self._awaits_answer = True
         status = self._response()
+        self._awaits_answer = False
         return Sent(status, whole.end, whole.sha256, sent_at - began_at, perf_counter() - sent_at)
 
     def _send_data_set(self, command: bytes, frame: FragmentFrame, source: DataSource) -> Extent:

@@ -406,6 +406,23 @@ def test_withdrawal_breaks_it_off(tmp_path: Path) -> None:
     assert receiver.received_bytes - sent_bytes < MIB  # the goodbye of an association, not the rest of the instance
 
 
+def test_withdrawal_after_all_of_it_left_is_told(tmp_path: Path) -> None:
+    receiver = Receiver()
+    receiver.go_on.clear()
+    with node_to(tmp_path, receiver) as node:
+        upload = begun(node, receiver)
+        assert upload.finish() == SUCCESS
+        wait_until(lambda: receiver.storing_count)
+
+        node.consent(FormKind.ENTIRE_WITHDRAWAL)
+
+        node.wait_until_all(BLOCKED, 1)
+        (row,) = node.deliveries()
+
+    assert row.attempts == 1
+    assert row.detail.endswith("the destination may have it")
+
+
 def test_destination_that_breaks_off_gets_it_again_whole(tmp_path: Path) -> None:
     uid = new_uid()
     with (

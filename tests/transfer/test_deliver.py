@@ -161,6 +161,9 @@ def test_association_of_a_blocked_delivery_is_given_up(bench: Bench) -> None:
     assert not bench.attempt(given).reusable
 
 
+MAY_BE_THERE = "all of it was sent and not answered, the destination may have it"
+
+
 def test_consent_withdrawn_while_sending(bench: Bench) -> None:
     bench.receiver.go_on.clear()
     given = bench.spooled()
@@ -175,7 +178,8 @@ def test_consent_withdrawn_while_sending(bench: Bench) -> None:
     thread.join(5)
 
     (attempt,) = attempts
-    assert attempt.outcome.state is DeliveryState.BLOCKED_BY_CONSENT
+    assert (attempt.outcome.state, attempt.outcome.attempts) == (DeliveryState.BLOCKED_BY_CONSENT, 1)
+    assert attempt.outcome.detail == f"{Reason.WITHDRAWN}; {MAY_BE_THERE}"
     assert not attempt.reusable
 
 

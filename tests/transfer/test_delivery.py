@@ -228,6 +228,7 @@ def test_withdrawal_breaks_off_a_running_send_within_a_second(tmp_path: Path) ->
 
     assert took_s < PATIENCE_S
     assert (row.detail, row.decision_id) == (Reason.WITHDRAWN, decision.id)
+    assert row.attempts == 1
     assert receiver.uids == [small.head.sop_instance_uid]
 
 
@@ -281,7 +282,7 @@ def test_suspension_stops_deliveries(tmp_path: Path) -> None:
             set_institution_state(session, HOSPITAL_B, ParticipationState.SUSPENDED)
         row = node.wait_for(made, BLOCKED)
 
-    assert row.detail == Reason.NOT_OPERATING
+    assert row.detail.startswith(f"{Reason.NOT_OPERATING}; all of it was sent and not answered")
 
 
 def test_destination_that_is_removed_gets_nothing_more(tmp_path: Path) -> None:
