@@ -167,8 +167,10 @@ class Registry:
     network: Network = field(default_factory=network)
     consents: dict[PatientKey, EffectiveConsent] = field(default_factory=lambda: {PATIENT: CONSENT_GIVEN})
     readable: bool = True
+    asked_count: int = 0
 
     def view(self) -> "Registry":
+        self.asked_count += 1
         if not self.readable:
             raise DecisionUnavailable("the database does not answer")
         return replace(self)

@@ -4,10 +4,14 @@ import random
 import threading
 from hashlib import sha256
 
+from gateway.transfer.cut_through import CUT_THROUGH_BYTES
 from tests.scp.raw import RawPeer, data_set, new_uid
 
 SUCCESS = 0x0000
 LARGEST_TAIL_WORDS = 200_000
+LARGE_SHARE = 0.02
+"""Of the instances, so many are large enough to leave while they arrive."""
+LARGE_TAIL_WORDS = CUT_THROUGH_BYTES
 RECONNECT_S = 0.05
 
 
@@ -49,7 +53,9 @@ class Sender:
 
     def _store(self, peer: RawPeer) -> None:
         uid = new_uid()
-        tail = self._random.randbytes(2 * self._random.randrange(1, LARGEST_TAIL_WORDS))
+        is_large = self._random.random() < LARGE_SHARE
+        words = LARGE_TAIL_WORDS if is_large else self._random.randrange(1, LARGEST_TAIL_WORDS)
+        tail = self._random.randbytes(2 * words)
         data = data_set(uid, self._patient_id, pixels=tail)
         self.sent[uid] = sha256(data).hexdigest()
         status = peer.store(uid, data)

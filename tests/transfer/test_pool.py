@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,14 @@ import pytest
 from gateway.domain.peer import ApplicationEntity
 from gateway.domain.transfer import Delivery, DeliveryOutcome, DeliveryState
 from gateway.errors import ConnectFailed
-from gateway.metrics import Metrics
+from gateway.metrics import PREFIX, Metrics, Stage
 from gateway.planning import Planner
 from gateway.store.spool import Spool
-from gateway.transfer.cut_through import CutThrough
+from gateway.transfer.cut_through import Arriving, CutThrough
 from gateway.transfer.deliver import ActiveSends, Deliverer
 from gateway.transfer.pool import CLAIMED_PER_ASSOCIATION_COUNT, Pool, PoolContext, PoolSettings
 from gateway.transfer.retry import RetryPolicy
-from tests.build import HOSPITAL_B, PACS_A, PACS_B, Registry, ae, delivery, new_uid, spooled, utc_now
+from tests.build import HOSPITAL_A, HOSPITAL_B, PACS_A, PACS_B, Registry, ae, delivery, new_uid, spooled, utc_now
 from tests.transfer.node import RETRIES, SETTINGS
 from tests.transfer.receiver import Receiver, silent_listener, unused_port
 from tests.wait import wait_until
@@ -192,6 +193,131 @@ def test_no_more_is_claimed_than_there_is_room_for(bench: Bench) -> None:
         receiver.go_on.set()
         bench.wait_for(most)
         assert pool.room == most
+
+
+def test_decision_is_asked_for_once_on_an_open_association_and_before_each_call(bench: Bench) -> None:
+    receiver = Receiver()
+    with pool_to(bench, receiver, replace(SETTINGS, association_count=1, linger_s=5.0)) as pool:
+        pool.add(bench.study(1))
+        bench.wait_for(1)
+        assert bench.registry.asked_count == 2  # before it was called, and before it was sent anything
+        pool.add(bench.study(1))
+        bench.wait_for(2)
+        assert bench.registry.asked_count == 3
+
+
+def test_stages_are_counted(bench: Bench) -> None:
+    receiver = Receiver()
+    with pool_to(bench, receiver, replace(SETTINGS, association_count=1)) as pool:
+        pool.add(bench.study(3))
+        bench.wait_for(3)
+
+    counts = {
+        stage: bench.metrics.registry.get_sample_value(f"{PREFIX}stages_total", {"stage": stage}) for stage in Stage
+    }
+    passed = {stage: count for stage, count in counts.items() if count}
+    assert passed == {Stage.QUEUE: 3, Stage.NEGOTIATE: 1, Stage.SEND: 3, Stage.RESPONSE: 3}
+
+
+# --- instances that still arrive --------------------------------------------------------------------------------------
+
+
+def arriving(bench: Bench, study: str | None = None) -> tuple[Delivery, Arriving]:
+    """A delivery of an instance of which nothing is known but its head; its data set is complete in the spool."""
+    (made,) = bench.study(1, uid=study)
+    begun = bench.cut_through.begin(made.record_id, (HOSPITAL_A, made.sop_instance_uid), [PACS_B])
+    assert begun is not None
+    return replace(made, data_bytes=0, sha256="", is_arriving=True), begun
+
+
+def test_offer_is_taken_by_a_pool_with_nothing_to_do(bench: Bench) -> None:
+    receiver = Receiver()
+    with pool_to(bench, receiver) as pool:
+        given, begun = arriving(bench)
+        assert pool.offer(given)
+        wait_until(lambda: receiver.associations)
+        begun.taken_by()
+        begun.complete(4, sha256(b"data").hexdigest())
+        assert bench.wait_for(1) == [DeliveryState.COMPLETED]
+        wait_until(lambda: bench.cut_through.of(given.record_id) is None)
+
+    assert receiver.received == [(given.sop_instance_uid, b"data")]
+    assert bench.outcomes[0].sent_bytes == 4
+
+
+def test_offer_is_taken_by_an_association_that_lingers(bench: Bench) -> None:
+    receiver = Receiver()
+    with pool_to(bench, receiver, replace(SETTINGS, association_count=1, linger_s=30.0)) as pool:
+        pool.add(bench.study(1))
+        bench.wait_for(1)
+        wait_until(lambda: pool._seeking_count == 1)
+        given, begun = arriving(bench)
+        assert pool.offer(given)
+        begun.complete(4, sha256(b"data").hexdigest())
+        bench.wait_for(2)
+
+    assert len(receiver.associations) == 1
+
+
+def test_offer_is_refused_when_all_associations_are_busy(bench: Bench) -> None:
+    receiver = Receiver()
+    receiver.go_on.clear()
+    with pool_to(bench, receiver, replace(SETTINGS, association_count=2)) as pool:
+        pool.add(bench.study(1) + bench.study(1))
+        wait_until(lambda: receiver.storing_count == 2)
+
+        assert not pool.offer(arriving(bench)[0])
+        receiver.go_on.set()
+        bench.wait_for(2)
+
+
+def test_offer_is_refused_when_others_wait(bench: Bench) -> None:
+    receiver = Receiver()
+    receiver.go_on.clear()
+    with pool_to(bench, receiver) as pool:
+        pool.add(bench.study(2))  # the second one waits for the first of its study
+        wait_until(lambda: receiver.storing_count == 1)
+
+        assert not pool.offer(arriving(bench)[0])
+        receiver.go_on.set()
+        bench.wait_for(2)
+
+
+def test_offer_is_refused_by_a_destination_in_trouble_and_by_one_that_stops(bench: Bench) -> None:
+    nobody = ae(PACS_B, HOSPITAL_B, unused_port())
+    bench.retries = RetryPolicy(attempt_count=4, first_retry_s=60.0, longest_retry_s=60.0)
+    with stopped_at_the_end(bench.pool(lambda _: nobody)) as pool:
+        pool.add(bench.study(1))
+        bench.wait_for(1)
+        assert not pool.offer(arriving(bench)[0])
+    with pool_to(bench, Receiver()) as pool:
+        pool.stop(1.0)
+        assert not pool.offer(arriving(bench)[0])
+
+
+def test_early_delivery_that_fails_has_no_outcome_of_its_own(bench: Bench) -> None:
+    nobody = ae(PACS_B, HOSPITAL_B, unused_port())
+    with stopped_at_the_end(bench.pool(lambda _: nobody)) as pool:
+        given, begun = arriving(bench)
+        assert pool.offer(given)
+        wait_until(lambda: pool._failures)
+
+    assert begun.taken_by() == frozenset()  # somebody else makes the delivery
+    assert bench.outcomes == []
+    assert bench.metrics.registry.get_sample_value(f"{PREFIX}instances_delivered_total") is None
+
+
+def test_early_delivery_that_fails_when_the_ledger_counts_on_it_is_reported(bench: Bench) -> None:
+    nobody = ae(PACS_B, HOSPITAL_B, unused_port())
+    with stopped_at_the_end(bench.pool(lambda _: nobody)) as pool:
+        given, begun = arriving(bench)
+        assert begun.taken_by() == {PACS_B}
+        assert pool.offer(given)
+        begun.complete(4, sha256(b"data").hexdigest())
+        assert bench.wait_for(1) == [DeliveryState.QUEUED]
+        wait_until(lambda: bench.cut_through.of(given.record_id) is None)
+
+    assert (bench.outcomes[0].delivery_id, bench.outcomes[0].attempts) == (given.id, 0)
 
 
 # --- destinations that do not play ------------------------------------------------------------------------------------
