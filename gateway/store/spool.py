@@ -52,6 +52,9 @@ BLANK_COUNT = 32
 FREE_SPACE_CHECK_BYTES = 64 << 20
 """Free space is asked for again after this much has been written, which bounds both cost and error."""
 
+REUSED_COUNT = 2048
+"""Emptied files kept to be used again: making a file costs a file system the more, the more were just deleted."""
+
 BUFFER_BYTES = 1 << 20
 """Written at once, and held for each arriving instance: a CT image and its trailer are one write."""
 
@@ -140,7 +143,8 @@ class Spool:
         """
         path = self._file(record_id)
         with _refusals("delete a file"), suppress(FileNotFoundError):
-            os.unlink(path)
+            if not self._blanks.reuse(path):
+                os.unlink(path)
 
     def record_ids(self) -> Iterator[str]:
         """The ids of all non-empty records, whole or torn.
@@ -250,20 +254,20 @@ class SpoolWriter:
         """
         # One call to hash for many fragments, and one to write: each call hands the interpreter to other threads.
         unhashed_from = self._filled_bytes
+        buffer, filled = self._buffer, unhashed_from
         for fragment in fragments:
-            rest = fragment
-            while len(rest) > BUFFER_BYTES - self._filled_bytes:
-                room = BUFFER_BYTES - self._filled_bytes
-                self._buffer[self._filled_bytes :] = rest[:room]
+            end = filled + len(fragment)
+            while end > BUFFER_BYTES:
+                buffer[filled:] = fragment[: BUFFER_BYTES - filled]
+                fragment = fragment[BUFFER_BYTES - filled :]  # noqa: PLW2901  # the rest of it
                 self._hash(unhashed_from, BUFFER_BYTES)
                 self._flush(BUFFER_BYTES)
                 self.written_bytes += BUFFER_BYTES
-                unhashed_from = 0
-                rest = rest[room:]
-            end = self._filled_bytes + len(rest)
-            self._buffer[self._filled_bytes : end] = rest
-            self._filled_bytes = end
-        self._hash(unhashed_from, self._filled_bytes)
+                unhashed_from, filled, end = 0, 0, len(fragment)
+            buffer[filled:end] = fragment
+            filled = end
+        self._hash(unhashed_from, filled)
+        self._filled_bytes = filled
         self.data_bytes = self.written_bytes + self._filled_bytes
 
     def sha256(self) -> str:
@@ -436,40 +440,71 @@ class _Blanks:
     def __init__(self, directory: Path, syncs: "_Syncs", flags: int) -> None:
         self._directory = directory
         self._syncs = syncs
-        self._flags = flags | os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._flags = flags | os.O_WRONLY | os.O_CLOEXEC
         self._lock = threading.Lock()
         self._ready: list[tuple[str, int]] = []
+        self._emptied: list[Path] = []  # files of removed records, under new names that are not durable yet
+        self._shard: Path | None = None
 
     def take(self) -> tuple[str, int]:
         """A record id and its open, empty file. Raises OSError, StoreUnavailable."""
         with self._lock:
             if not self._ready:
-                self._create()
+                self._ready = self._prepare()
             return self._ready.pop()
+
+    def reuse(self, path: str) -> bool:
+        """Empty a file to use it again, unless there are enough; its name is gone. Raises OSError."""
+        with self._lock:
+            if self._shard is None or len(self._emptied) >= REUSED_COUNT:
+                return False
+            os.truncate(path, 0)
+            new_path = self._shard / self._new_id(self._shard)
+            os.rename(path, new_path)
+            self._emptied.append(new_path)
+            return True
 
     def close(self) -> None:
         with self._lock:
             for record_id, fd in self._ready:
                 os.close(fd)
                 (self._directory / record_id[:2] / record_id).unlink(missing_ok=True)
-            self._ready = []
+            for path in self._emptied:
+                path.unlink(missing_ok=True)
+            self._ready, self._emptied = [], []
 
-    def _create(self) -> None:
-        shard = self._directory / new_id()[:2]
-        if not shard.is_dir():
-            shard.mkdir(mode=0o700)
-            self._syncs.sync_directory(self._directory)
+    def _prepare(self) -> list[tuple[str, int]]:
+        """Emptied files if there are enough of them, else new ones; either way with durable names."""
+        if len(self._emptied) >= BLANK_COUNT:
+            paths, self._emptied = self._emptied[:BLANK_COUNT], self._emptied[BLANK_COUNT:]
+            flags = self._flags
+        else:
+            shard = self._next_shard()
+            paths = [shard / self._new_id(shard) for _ in range(BLANK_COUNT)]
+            flags = self._flags | os.O_CREAT | os.O_EXCL
         made: list[tuple[str, int]] = []
         try:
-            for _ in range(BLANK_COUNT):
-                record_id = shard.name + new_id()[2:]
-                made.append((record_id, os.open(shard / record_id, self._flags, 0o600)))
-            self._syncs.sync_directory(shard)
+            for path in paths:
+                made.append((path.name, os.open(path, flags, 0o600)))
+            for shard in {path.parent for path in paths}:
+                self._syncs.sync_directory(shard)
         except BaseException:
             for _, fd in made:
                 os.close(fd)
             raise
-        self._ready = made
+        return made
+
+    def _next_shard(self) -> Path:
+        """A folder for the next files. Raises OSError, StoreUnavailable."""
+        self._shard = self._directory / new_id()[:2]
+        if not self._shard.is_dir():
+            self._shard.mkdir(mode=0o700)
+            self._syncs.sync_directory(self._directory)
+        return self._shard
+
+    @staticmethod
+    def _new_id(shard: Path) -> str:
+        return shard.name + new_id()[2:]
 
 
 class _Syncs:

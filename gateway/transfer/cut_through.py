@@ -31,6 +31,10 @@ STALL_S = 2.0
 """How long a destination is kept waiting for a sender. Longer, and its own time-out would end the association."""
 
 
+LEDGER_PATIENCE_S = 30.0
+"""How long a failed early delivery waits for the ledger to have been told of it: as long as any caller of the writer."""
+
+
 class _State(Enum):
     ARRIVING = auto()
     ENTERED = auto()
@@ -104,13 +108,13 @@ class Arriving:
     def give_back(self, ae_title: str) -> bool:
         """An attempt failed: whether somebody else makes the delivery.
 
-        Not so once the ledger counts on the taker, who then has to report how it ended; that is waited for.
+        Not so once the ledger counts on the taker, who then has to report how it ended. While the ledger is being told,
+        that is waited for; should it not answer, a report is the safe side.
         """
         with self._changed:
-            while self._state is _State.ENTERED:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._state is not _State.ENTERED, LEDGER_PATIENCE_S)
             self._takers.discard(ae_title)
-            return self._state is not _State.COMPLETE
+            return self._state not in (_State.ENTERED, _State.COMPLETE)
 
     def finished(self, ae_title: str) -> None:
         """The attempt to deliver it there is over."""

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +35,9 @@ NO_DATA_SET = 0x0101
 DATA_SET_PRESENT = 0x0000
 
 RESPONSE_BIT = 0x8000
+
+REMEMBERED_UIDS_COUNT = 1024
+"""UIDs whose form need not be looked at again: each comes and goes several times within a second."""
 
 
 class Tag(IntEnum):
@@ -181,12 +185,14 @@ class _Form:
     decode: Callable[[bytes], Any]
 
 
+@lru_cache(maxsize=REMEMBERED_UIDS_COUNT)
 def _encode_uid(uid: str) -> bytes:
     if not is_uid_text(uid):
         raise LocalProtocolError(f"not a UID: {uid!r}")
     return _even(uid.encode("ascii"), b"\0")
 
 
+@lru_cache(maxsize=REMEMBERED_UIDS_COUNT)
 def _decode_uid(value: bytes) -> str | None:
     text = value.decode("latin-1").rstrip("\0 ")
     if text and not is_uid_text(text):

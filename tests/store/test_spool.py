@@ -428,6 +428,47 @@ def test_one_directory_sync_for_many_records(spool: Spool, monkeypatch: pytest.M
     assert names.count("fsync") <= 2  # the shard, and the directory it is new in
 
 
+def inodes(spool: Spool) -> set[int]:
+    return {path.stat().st_ino for path in files(spool)}
+
+
+def test_files_of_removed_records_are_emptied_and_used_again(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [spooled(spool, b"data") for _ in range(BLANK_COUNT)]
+    used = {spool.path(each.record_id).stat().st_ino for each in made}
+    for each in made:
+        spool.remove(each.record_id)
+
+    assert list(spool.record_ids()) == []
+    assert not any(spool.path(each.record_id).exists() for each in made)
+    assert used <= inodes(spool)
+    assert sum(path.stat().st_size for path in files(spool)) == 0
+
+    recorder = Recorder(monkeypatch)
+    again = [spooled(spool, b"more") for _ in range(BLANK_COUNT)]
+    names = [name for name, _ in recorder.calls]
+    assert {spool.path(each.record_id).stat().st_ino for each in again} == used
+    assert {each.record_id for each in again}.isdisjoint(each.record_id for each in made)
+    assert names.index("fsync") < names.index("fdatasync"), "the new names are durable before the first is used"
+    assert [read(spool, each) for each in again] == [b"more"] * BLANK_COUNT
+
+
+def test_no_more_files_are_kept_than_will_be_used(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.store.spool.REUSED_COUNT", 3)
+    made = [spooled(spool, b"data") for _ in range(BLANK_COUNT)]
+    for each in made:
+        spool.remove(each.record_id)
+
+    assert len(files(spool)) == 3
+
+
+def test_emptied_files_go_with_the_spool(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 0)
+    spool.remove(spooled(spool, b"data").record_id)
+    spool.close()
+
+    assert files(spool) == []
+
+
 def refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int = errno.EIO) -> None:
     """From now on the disk fails this system call."""
 
@@ -472,7 +513,8 @@ def test_failed_sync_of_a_directory_stops_the_spool(spool: Spool, monkeypatch: p
 
 def test_disk_that_refuses_to_delete_is_an_error_of_the_store(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     made = spooled(spool, b"data")
-    refuse(monkeypatch, "unlink", errno.EROFS)
+    for name in ("unlink", "truncate"):
+        refuse(monkeypatch, name, errno.EROFS)
 
     with pytest.raises(StoreUnavailable, match="Read-only"):
         spool.remove(made.record_id)

@@ -31,6 +31,7 @@ COMPLETED, BLOCKED = DeliveryState.COMPLETED, DeliveryState.BLOCKED_BY_CONSENT
 
 TITLE = "ONE"
 DIGEST = "0" * 64
+CHECK_VALUE = "0" * 32
 IDENTITY = (HOSPITAL_A, "1.2.3")
 MIB = 1 << 20
 MOST = CUT_THROUGH_BYTES + 2 * MIB
@@ -106,9 +107,9 @@ def test_the_whole_is_known_when_the_ledger_has_it() -> None:
     arriving.publish(3 * PAGE_BYTES)
     with meanwhile(lambda: arriving.beyond(2 * PAGE_BYTES)) as results:
         assert arriving.taken_by() == {TITLE}  # not enough: the transaction may still fail
-        arriving.complete(3 * PAGE_BYTES + 10, DIGEST)
+        arriving.complete(Extent(3 * PAGE_BYTES + 10, True, DIGEST, CHECK_VALUE))
 
-    assert results == [Extent(3 * PAGE_BYTES + 10, is_whole=True, sha256=DIGEST)]
+    assert results == [Extent(3 * PAGE_BYTES + 10, True, DIGEST, CHECK_VALUE)]
     assert arriving.beyond(0) == results[0]
 
 
@@ -147,7 +148,7 @@ def test_given_back_while_the_ledger_is_told_waits_for_it() -> None:
     with meanwhile(lambda: arriving.give_back(TITLE)) as results:
         assert arriving.taken_by() == {TITLE}
         assert results == []
-        arriving.complete(4, DIGEST)
+        arriving.complete(Extent(4, True, DIGEST, CHECK_VALUE))
 
     assert results == [False]  # the ledger counts on the taker, who has to report
 
@@ -164,7 +165,7 @@ def test_given_back_when_the_ledger_did_not_take_it() -> None:
 def test_over_when_nobody_comes_back_to_it() -> None:
     arriving = taken("ONE", "TWO")
     assert not arriving.is_over
-    arriving.complete(4, DIGEST)
+    arriving.complete(Extent(4, True, DIGEST, CHECK_VALUE))
     assert not arriving.is_over
     arriving.finished("ONE")
     assert not arriving.is_over

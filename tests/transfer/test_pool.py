@@ -20,6 +20,7 @@ from gateway.transfer.cut_through import Arriving, CutThrough
 from gateway.transfer.deliver import ActiveSends, Deliverer
 from gateway.transfer.pool import CLAIMED_PER_ASSOCIATION_COUNT, Pool, PoolContext, PoolSettings
 from gateway.transfer.retry import RetryPolicy
+from gateway.transfer.send import Extent
 from tests.build import HOSPITAL_A, HOSPITAL_B, PACS_A, PACS_B, Registry, ae, delivery, new_uid, spooled, utc_now
 from tests.transfer.node import RETRIES, SETTINGS
 from tests.transfer.receiver import Receiver, silent_listener, unused_port
@@ -237,7 +238,7 @@ def test_offer_is_taken_by_a_pool_with_nothing_to_do(bench: Bench) -> None:
         assert pool.offer(given)
         wait_until(lambda: receiver.associations)
         begun.taken_by()
-        begun.complete(4, sha256(b"data").hexdigest())
+        begun.complete(Extent(4, True, sha256(b"data").hexdigest()))
         assert bench.wait_for(1) == [DeliveryState.COMPLETED]
         wait_until(lambda: bench.cut_through.of(given.record_id) is None)
 
@@ -253,7 +254,7 @@ def test_offer_is_taken_by_an_association_that_lingers(bench: Bench) -> None:
         wait_until(lambda: pool._seeking_count == 1)
         given, begun = arriving(bench)
         assert pool.offer(given)
-        begun.complete(4, sha256(b"data").hexdigest())
+        begun.complete(Extent(4, True, sha256(b"data").hexdigest()))
         bench.wait_for(2)
 
     assert len(receiver.associations) == 1
@@ -313,7 +314,7 @@ def test_early_delivery_that_fails_when_the_ledger_counts_on_it_is_reported(benc
         given, begun = arriving(bench)
         assert begun.taken_by() == {PACS_B}
         assert pool.offer(given)
-        begun.complete(4, sha256(b"data").hexdigest())
+        begun.complete(Extent(4, True, sha256(b"data").hexdigest()))
         assert bench.wait_for(1) == [DeliveryState.QUEUED]
         wait_until(lambda: bench.cut_through.of(given.record_id) is None)
 
