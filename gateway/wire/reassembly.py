@@ -204,7 +204,7 @@ class MessageReceiver:
             remaining = pdv_length - PDV_CONTROL_BYTES
             is_last = bool(control)
             is_open = True
-        taken_bytes = position - self.position
+        taken_bytes = sum(map(len, fragments))
         self._data_set_bytes += taken_bytes
         self.likely_bytes = max(0, self.likely_bytes - taken_bytes)
         self.position, self._is_last = position, is_last

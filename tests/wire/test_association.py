@@ -26,6 +26,7 @@ from gateway.wire.events import (
     ReleaseRequested,
     TransportClosed,
 )
+from gateway.wire.items import FRAGMENT_HEADER
 from gateway.wire.message import fragment_command
 from gateway.wire.pdu import AbortSource, AssociateRJ, ContextResult, NegotiatedContext
 from gateway.wire.states import REFUSING_ACTIONS, TRANSITIONS, ProtocolEvent, State
@@ -92,17 +93,13 @@ def test_echo() -> None:
 @pytest.mark.parametrize("piece_bytes", [11, 4096, 100_000])
 def test_store(piece_bytes: int) -> None:
     pair = Pair().establish()
-    frame = pair.requestor.fragment_frame(CT_CONTEXT, 40_000)
+    frame = pair.requestor.fragment_frame(CT_CONTEXT, memoryview(bytearray(40_000)))
     content = bytes(range(256)) * 400
     stream = pair.requestor.send_command(CT_CONTEXT, STORE)
-    for start in range(0, len(content), frame.payload_bytes):
-        piece = content[start : start + frame.payload_bytes]
-        position = 0
-        for slot in frame.slots:
-            part = piece[position : position + len(slot)]
-            slot[: len(part)] = part
-            position += len(slot)
-        stream += frame.framed(len(piece), last=start + frame.payload_bytes >= len(content))
+    for start in range(0, len(content), len(frame.payload)):
+        piece = content[start : start + len(frame.payload)]
+        frame.payload[: len(piece)] = piece
+        stream += b"".join(frame.framed(len(piece), last=start + len(piece) == len(content)))
 
     assert pair.to_acceptor(stream, repeat(piece_bytes)) == [
         CommandReceived(CT_CONTEXT, STORE),
@@ -202,12 +199,12 @@ def test_what_arrives_after_an_abort_is_ignored() -> None:
 
 def test_abort_in_the_midst_of_a_data_set_is_seen_after_the_data() -> None:
     pair = Pair().establish()
-    frame = pair.requestor.fragment_frame(CT_CONTEXT)
-    stream = (
-        pair.requestor.send_command(CT_CONTEXT, STORE) + bytes(frame.framed(1000, last=False)) + pair.requestor.abort()
-    )
+    frame = pair.requestor.fragment_frame(CT_CONTEXT, memoryview(bytearray(1000)))
+    stream = [
+        pair.requestor.send_command(CT_CONTEXT, STORE), *frame.framed(1000, last=False), pair.requestor.abort()
+    ]  # fmt: skip
 
-    assert pair.to_acceptor(stream) == [
+    assert pair.to_acceptor(b"".join(stream)) == [
         CommandReceived(CT_CONTEXT, STORE),
         Data(CT_CONTEXT, bytes(1000), last=False),
         Aborted(AbortSource.SERVICE_USER, 0),
@@ -450,7 +447,8 @@ def test_a_peer_without_a_limit_is_sent_large_pdus() -> None:
     pair.acceptor.accept(an_acceptance(request))
 
     assert pair.acceptor.peer_maximum_length == 0
-    assert len(pair.acceptor.fragment_frame(CT_CONTEXT).slots[0]) > 120_000
+    frame = pair.acceptor.fragment_frame(CT_CONTEXT, memoryview(bytearray(120_000)))
+    assert [len(buffer) for buffer in frame.framed(120_000, last=True)] == [FRAGMENT_HEADER.size, 120_000]
 
 
 def test_nothing_is_sent_on_a_context_that_is_not_in_force() -> None:
@@ -459,7 +457,7 @@ def test_nothing_is_sent_on_a_context_that_is_not_in_force() -> None:
         with pytest.raises(LocalProtocolError):
             pair.requestor.send_command(context_id, CEchoRQ(1, uids.VERIFICATION))
         with pytest.raises(LocalProtocolError):
-            pair.requestor.fragment_frame(context_id)
+            pair.requestor.fragment_frame(context_id, memoryview(bytearray(1000)))
 
 
 @pytest.mark.parametrize("count", [-1, INITIAL_BUFFER_BYTES + 1])

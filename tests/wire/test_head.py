@@ -16,7 +16,7 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from gateway.errors import LimitExceeded, MalformedDataSet
+from gateway.errors import LimitExceeded, LocalProtocolError, MalformedDataSet
 from gateway.wire import uids
 from gateway.wire.head import (
     HEAD_LIMIT_BYTES,
@@ -34,6 +34,7 @@ BIG_ENDIAN, DEFLATED = uids.EXPLICIT_VR_BIG_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LI
 SOP_CLASS_UID = 0x00080016
 SERIES_INSTANCE_UID = 0x0020000E
 BEFORE_PIXEL_DATA = 0x7FDFFFFF
+SPECIFIC_CHARACTER_SET = 0x00080005
 PIXEL_DATA = 0x7FE00010
 UNDEFINED = 0xFFFFFFFF
 WITHOUT_LIMIT = 1 << 40
@@ -127,7 +128,8 @@ texts = st.text("ABC 123", max_size=20)
 def data_sets(draw: st.DrawFn, depth: int = 2) -> Dataset:
     """A data set with texts, bytes, numbers and sequences, of defined and undefined length, of which some are UN."""
     data_set = Dataset()
-    tags = draw(st.sets(st.integers(0x00080001, 0x0020FFFF).filter(lambda tag: tag & 0xFFFF), max_size=6))
+    others = st.integers(0x00080001, 0x0020FFFF).filter(lambda tag: tag & 0xFFFF and tag != SPECIFIC_CHARACTER_SET)
+    tags = draw(st.sets(others, max_size=6))
     for tag in sorted(tags):
         kind = draw(st.sampled_from(["LO", "OB", "US", "UT", "SQ"] if depth else ["LO", "OB", "US", "UT"]))
         match kind:
@@ -290,11 +292,17 @@ def test_walk_ends_past_the_last_wanted_element(content: bytes) -> None:
 
 def test_walk_always_ends_at_the_pixels() -> None:
     content = SERIES + element(PIXEL_DATA, b"OW", bytes(100))
-    walker = HeadWalker(EXPLICIT, WANTED, 0xFFFCFFFC)
+    walker = HeadWalker(EXPLICIT, WANTED, BEFORE_PIXEL_DATA)
 
     assert walker.feed(content)
     assert walker.feed(b"anything")
     walker.finish()
+
+
+@pytest.mark.parametrize("until", [0x7FE00000, PIXEL_DATA, 0xFFFCFFFC, 0xFFFFFFFF])
+def test_pixels_and_what_follows_are_no_part_of_a_head(until: int) -> None:
+    with pytest.raises(LocalProtocolError, match="not in a head"):
+        HeadWalker(EXPLICIT, WANTED, until)
 
 
 def test_data_set_may_end_before() -> None:
@@ -446,6 +454,19 @@ def test_garbage_is_refused_or_walked(syntax: str, garbage: bytes, piece_bytes: 
             except (MalformedDataSet, LimitExceeded) as error:
                 outcomes.append(str(error))
         assert outcomes[0] == outcomes[1]
+
+
+@given(data_sets(), st.sampled_from(SYNTAXES), st.integers(1, 60), st.integers(1, 200))
+def test_limit_is_the_same_however_cut(data_set: Dataset, syntax: str, piece_bytes: int, limit_bytes: int) -> None:
+    content = written(data_set, syntax)
+    outcomes: list[object] = []
+    for size in (1, piece_bytes, 1 << 20):
+        walker = HeadWalker(syntax, WANTED | set(plain(data_set)), SERIES_INSTANCE_UID, limit_bytes)
+        try:
+            outcomes.append((walked(walker, content, size), walker.elements))
+        except LimitExceeded as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 @given(data_sets(), st.sampled_from(SYNTAXES), st.integers(1, 60), st.data())

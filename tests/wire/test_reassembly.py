@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.wire import uids
-from gateway.wire.association import INITIAL_BUFFER_BYTES, Limits
+from gateway.wire.association import INITIAL_BUFFER_BYTES, Association, Limits, Role
 from gateway.wire.command import CEchoRQ, CStoreRQ, OtherCommand, encode
 from gateway.wire.events import CommandReceived, DataReceived
 from gateway.wire.message import FragmentFrame, fragment_command
 from gateway.wire.pdu import PDV, PDataTF, decode_pdu
-from gateway.wire.reassembly import FRAGMENTS_PER_EVENT_LIMIT, MessageReceiver
+from gateway.wire.reassembly import FRAGMENTS_PER_EVENT_LIMIT, LENGTH_VARIATION_BYTES, MessageReceiver
 from tests.wire.pair import (
     CT_CONTEXT,
     CT_IMAGE_STORAGE,
@@ -91,10 +91,9 @@ def test_every_byte_on_its_own_gives_the_same_events(sent: tuple[bytes, list[See
 def test_all_fragments_in_the_buffer_are_one_event_without_a_copy() -> None:
     acceptor = established_acceptor()
     list(fed(acceptor, STORE_COMMAND))
-    frame = FragmentFrame(CT_CONTEXT, MAXIMUM_LENGTH)
-    for number, slot in enumerate(frame.slots):
-        slot[:] = bytes([number]) * len(slot)
-    stream = frame.framed(frame.payload_bytes, last=True)
+    content = bytes(range(256)) * 500
+    sent = FragmentFrame(CT_CONTEXT, MAXIMUM_LENGTH, memoryview(bytearray(content))).framed(len(content), last=True)
+    stream = b"".join(sent)
 
     buffer = acceptor.receive_buffer()
     buffer[: len(stream)] = stream
@@ -102,10 +101,10 @@ def test_all_fragments_in_the_buffer_are_one_event_without_a_copy() -> None:
     event = acceptor.next_event()
 
     assert isinstance(event, DataReceived)
-    assert len(event.fragments) == len(frame.slots)
+    assert len(event.fragments) == len(sent) // 2 == 8
     assert all(fragment.obj is buffer.obj for fragment in event.fragments)
     assert event.last
-    assert copied(event) == Data(CT_CONTEXT, b"".join(frame.slots), last=True)
+    assert copied(event) == Data(CT_CONTEXT, content, last=True)
     assert acceptor.next_event() is None
 
 
@@ -298,6 +297,137 @@ def test_receiver_leaves_other_pdus_alone() -> None:
     assert receiver.next_event(release, 0, len(release)) is None
     assert receiver.position == 0
     assert not receiver.is_inside_pdu
+
+
+# --- how much is likely to come ---------------------------------------------------------------------------------------
+
+
+def store(size_bytes: int, fragment_bytes: int = MAXIMUM_LENGTH - 6) -> bytes:
+    """A C-STORE with a data set of this length."""
+    pieces = [min(fragment_bytes, size_bytes - start) for start in range(0, size_bytes, fragment_bytes)]
+    ends = [0] * (len(pieces) - 1) + [2]
+    return STORE_COMMAND + b"".join(
+        p_data((CT_CONTEXT, end, bytes(piece))) for end, piece in zip(ends, pieces, strict=True)
+    )
+
+
+KIB = 1024
+FIRST_DATA_BYTES = len(STORE_COMMAND)
+"""Where the data set begins in a `store`."""
+
+
+def test_nothing_is_likely_while_nothing_is_known() -> None:
+    acceptor = Association(Role.ACCEPTOR)
+    assert acceptor.likely_bytes == 0
+
+    acceptor = established_acceptor()
+    assert acceptor.likely_bytes == 0
+
+    list(fed(acceptor, store(100 * KIB)[: 50 * KIB]))
+    assert acceptor.likely_bytes == 0
+
+
+def test_data_set_is_likely_to_be_about_as_long_as_those_before() -> None:
+    acceptor = established_acceptor()
+    list(fed(acceptor, store(100 * KIB)))
+    assert acceptor.likely_bytes == 0, "between messages"
+
+    stream = store(100 * KIB)
+    list(fed(acceptor, stream[:FIRST_DATA_BYTES]))
+    assert acceptor.likely_bytes == 100 * KIB - LENGTH_VARIATION_BYTES
+
+    list(fed(acceptor, stream[FIRST_DATA_BYTES : FIRST_DATA_BYTES + 12 + 10 * KIB]))
+    assert acceptor.likely_bytes == 90 * KIB - LENGTH_VARIATION_BYTES
+
+    list(fed(acceptor, stream[FIRST_DATA_BYTES + 12 + 10 * KIB :]))
+    assert acceptor.likely_bytes == 0
+
+
+@pytest.mark.parametrize("fragment_bytes", [100, 1000, MAXIMUM_LENGTH - 6])
+@pytest.mark.parametrize("piece", [1, 112, 100_000])
+def test_what_is_likely_does_not_depend_on_how_it_was_cut(fragment_bytes: int, piece: int) -> None:
+    acceptor = established_acceptor()
+    list(fed(acceptor, store(20 * KIB, fragment_bytes), repeat(piece)))
+
+    list(fed(acceptor, STORE_COMMAND))
+    assert acceptor.likely_bytes == 20 * KIB - LENGTH_VARIATION_BYTES
+
+
+@pytest.mark.parametrize("sizes", [(100, 20, 100), (20, 100, 100), (100, 100, 20)])
+def test_the_shortest_so_far_is_likely(sizes: tuple[int, ...]) -> None:
+    acceptor = established_acceptor()
+    for size in sizes:
+        list(fed(acceptor, store(size * KIB)))
+
+    list(fed(acceptor, STORE_COMMAND))
+    assert acceptor.likely_bytes == 20 * KIB - LENGTH_VARIATION_BYTES
+
+
+@pytest.mark.parametrize("size_bytes", [0, 2, LENGTH_VARIATION_BYTES])
+def test_nothing_is_likely_after_one_that_was_short(size_bytes: int) -> None:
+    acceptor = established_acceptor()
+    list(fed(acceptor, store(100 * KIB)))
+    list(fed(acceptor, store(size_bytes) if size_bytes else STORE_COMMAND + p_data((CT_CONTEXT, 2, b""))))
+
+    list(fed(acceptor, STORE_COMMAND))
+    assert acceptor.likely_bytes == 0
+
+
+def test_messages_without_a_data_set_say_nothing() -> None:
+    acceptor = established_acceptor()
+    list(fed(acceptor, store(100 * KIB) + ECHO_COMMAND))
+    assert acceptor.likely_bytes == 0
+
+    list(fed(acceptor, STORE_COMMAND))
+    assert acceptor.likely_bytes == 100 * KIB - LENGTH_VARIATION_BYTES
+
+
+def test_nothing_is_likely_after_a_data_set_that_was_longer_than_expected() -> None:
+    acceptor = established_acceptor()
+    list(fed(acceptor, store(20 * KIB)))
+    list(fed(acceptor, store(100 * KIB)[: 60 * KIB]))
+
+    assert acceptor.likely_bytes == 0
+
+
+def test_no_more_is_likely_than_has_room() -> None:
+    acceptor = established_acceptor()
+    list(fed(acceptor, store(1000 * KIB) + STORE_COMMAND))
+
+    room = len(acceptor.receive_buffer())
+    assert acceptor.likely_bytes == room == Limits().receive_buffer_bytes
+
+
+def test_what_came_and_was_not_taken_is_not_to_come() -> None:
+    acceptor = established_acceptor()
+    list(fed(acceptor, store(100 * KIB)))
+    buffer = acceptor.receive_buffer()
+    stream = store(100 * KIB)[: FIRST_DATA_BYTES + 30 * KIB]
+    buffer[: len(stream)] = stream
+    acceptor.received(len(stream))
+    assert acceptor.next_event() == CommandReceived(CT_CONTEXT, STORE)
+
+    assert acceptor.likely_bytes == 70 * KIB - LENGTH_VARIATION_BYTES
+
+
+@given(
+    st.lists(st.integers(1, 40 * KIB), min_size=2, max_size=4).map(sorted),
+    st.sampled_from([100, 1000, MAXIMUM_LENGTH - 6]),
+    st.lists(st.integers(1, 30 * KIB), max_size=20),
+)
+def test_no_more_is_likely_than_comes_when_data_sets_are_no_shorter(
+    sizes: list[int], fragment_bytes: int, pieces: list[int]
+) -> None:
+    """Whoever waits for it never waits in vain."""
+    acceptor = established_acceptor()
+    steps = iter(pieces)
+    for size in sizes:
+        rest = store(2 * size, fragment_bytes)
+        while rest:
+            assert acceptor.likely_bytes <= min(len(rest), len(acceptor.receive_buffer()))
+            piece = rest[: next(steps, 20 * KIB)]
+            rest = rest[len(piece) :]
+            list(fed(acceptor, piece))
 
 
 @given(st.binary(max_size=600), st.lists(st.integers(1, 50), max_size=30))
