@@ -38,6 +38,7 @@ class Proxy:
         self.fault = NO_FAULT
         self.target_port = target_port
         self.connections = 0
+        self.open_count = 0
         self.sent_bytes = 0
         self._closing = threading.Event()
         self._listener = socket.create_server((LOOPBACK, 0))
@@ -62,6 +63,13 @@ class Proxy:
                 thread.start()
 
     def _serve(self, client: socket.socket) -> None:
+        self.open_count += 1
+        try:
+            self._connect(client)
+        finally:
+            self.open_count -= 1
+
+    def _connect(self, client: socket.socket) -> None:
         with client:
             if self.fault.refuses:
                 _reset(client)
