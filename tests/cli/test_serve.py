@@ -19,10 +19,8 @@ from gateway.app.node import ABORT_GRACE_S
 from gateway.app.parts import open_database
 from gateway.cli.common import ExitCode
 from gateway.config import load
-from gateway.domain.transfer import DeliveryState
 from gateway.ops.counterparts import free_port
-from gateway.store.index import index_records
-from tests.build import NOON, PACS_A, PACS_B, plan, record, register
+from tests.build import PACS_A, register
 from tests.cli.typed import HOSPITAL_A, Typist
 from tests.processes import environment
 from tests.scp.raw import ABORT, LOOPBACK, RawPeer
@@ -251,26 +249,6 @@ class TestRefusals:
             database.execute("UPDATE alembic_version SET version_num = '0000'")
         database.close()
         assert "run `gateway db upgrade` after a backup" in refused()
-
-
-class TestStatus:
-    def test_nothing_yet(self, registered: Typist) -> None:
-        assert registered.done("status").out.startswith("Nothing has been sent through this node yet.\n")
-        assert registered.done("status", "--json").json["destinations"] == []
-
-    def test_counts_by_destination(self, registered: Typist, folder: Path) -> None:
-        database = open_database(load(folder / "gateway.toml", environ={}))
-        with database.write() as session:
-            index_records(session, [record(), record(), record(plan=plan("PACS_C"))])
-        database.close()
-        listed = {d["ae_title"]: d for d in registered.done("status", "--json").json["destinations"]}
-        states = dict.fromkeys((state.value for state in DeliveryState), 0)
-        assert listed.keys() == {PACS_B, "PACS_C"}
-        assert listed[PACS_B]["deliveries"] == {**states, "QUEUED": 2}
-        assert listed[PACS_B]["oldest_waiting"] == NOON.isoformat()
-        header, *rows = registered.done("status").out.splitlines()
-        assert len(DeliveryState) == len(header.split("Destination")[1].split("Oldest")[0].split())
-        assert rows[0].split()[:3] == [PACS_B, "2", "0"]
 
 
 class TestUpgrade:

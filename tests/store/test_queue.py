@@ -12,13 +12,13 @@ from gateway.store.decisions import list_decisions
 from gateway.store.index import index_records
 from gateway.store.queue import (
     claim,
-    destination_statuses,
     destinations_with_work,
     finish,
     requeue_active,
     retry,
     study_deliveries,
 )
+from gateway.store.status import destination_statuses
 from tests.build import NOON, PACS_A, PACS_B, decision, head, plan, record
 from tests.store.postgresql import Server, empty
 
@@ -259,34 +259,3 @@ def test_retry_queues_what_failed_or_was_blocked(database: Database) -> None:
     assert take(database, PACS_B) == []
     with database.write() as session:
         assert retry(session, NOON) == 2
-
-
-def test_statuses_of_destinations(database: Database) -> None:
-    with database.read() as session:
-        assert destination_statuses(session) == []
-    enqueue(database, 3, (PACS_B,), NOON + MINUTE)
-    enqueue(database, 1, (PACS_A, PACS_B), NOON)
-    _, second, third, _ = take(database, now=NOON + MINUTE)
-    end(
-        database,
-        DeliveryOutcome(second.id, DeliveryState.FAILED, NOON + MINUTE, 1, 0xA900, "earlier"),
-        DeliveryOutcome(third.id, DeliveryState.FAILED, NOON + 2 * MINUTE, 1, 0xA900, "later"),
-    )
-
-    with database.read() as session:
-        a, b = destination_statuses(session)
-
-    assert (a.destination_ae_title, a.counts, a.latest_detail) == (PACS_A, {DeliveryState.QUEUED: 1}, "")
-    assert a.oldest_waiting == NOON
-    assert b.counts == {DeliveryState.FAILED: 2, DeliveryState.ACTIVE: 2}
-    assert (b.latest_detail, b.oldest_waiting) == ("later", NOON)
-
-
-def test_destination_with_nothing_waiting(database: Database) -> None:
-    enqueue(database)
-    (delivery,) = take(database)
-    end(database, DeliveryOutcome(delivery.id, DeliveryState.COMPLETED, NOON, 1, 0))
-
-    with database.read() as session:
-        (status,) = destination_statuses(session)
-    assert status.oldest_waiting is None
