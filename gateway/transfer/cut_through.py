@@ -32,7 +32,7 @@ STALL_S = 2.0
 
 
 LEDGER_PATIENCE_S = 30.0
-"""How long a failed early delivery waits for the ledger to have been told of it: as long as any caller of the writer."""
+"""How long a failed early delivery waits for the ledger to be told of it: as long as any caller of the writer."""
 
 
 class _State(Enum):
