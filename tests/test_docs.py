@@ -37,7 +37,7 @@ from gateway.ops.counterparts import LOOPBACK, free_port
 from gateway.ops.demo.scenes import SCENES
 from gateway.ops.phantom import CtHead, write_series
 from gateway.scp import admission, store
-from gateway.store.spool import BLANK_COUNT
+from gateway.store.blanks import BLANK_COUNT
 from gateway.store.writer import BATCH_COUNT, COMMIT_INTERVAL_S
 from gateway.web import consents, documents, download, health, problems, status
 from gateway.wire.codes import REJECT_REASONS, RejectReasonUser, RejectResult, RejectSource

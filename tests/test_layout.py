@@ -29,6 +29,8 @@ COVERED_BY = {
     "ops/process.py": "ops/test_counterparts.py",
     "scu/orthanc_answers.py": "scu/test_orthanc.py",
     "scu/orthanc_http.py": "scu/test_orthanc_failures.py",
+    "store/blanks.py": "store/test_spool.py",
+    "store/syncs.py": "store/test_spool.py",
     "store/tables.py": "store/test_migrate.py",
 }
 """Modules without a test module of their own, and the one that covers them; below `gateway/` and `tests/`."""

@@ -12,7 +12,7 @@ Data go to the disk and back around the kernel's page cache (O_DIRECT) where the
 written once and read once, soon after, and the cache costs more processor time than it saves.
 
 Names are random and ours; nothing a peer sent is ever part of a path. A file's name must survive a power cut like
-its content does. To pay for that once per batch and not per instance, names are made in advance: `_Blanks` creates
+its content does. To pay for that once per batch and not per instance, names are made in advance: `Blanks` creates
 a few empty files and syncs their directory; an instance then costs one fdatasync. Empty files are left-overs of
 that and mean nothing.
 """
@@ -25,7 +25,7 @@ import shutil
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -33,10 +33,11 @@ from typing import Self
 
 from xxhash import xxh3_128
 
-from gateway.domain.decision import new_id
 from gateway.domain.transfer import SpoolRecord
 from gateway.errors import SpoolCorrupt, SpoolFull, StoreUnavailable
+from gateway.store.blanks import Blanks
 from gateway.store.pages import PAGE_BYTES, page_aligned, whole_pages
+from gateway.store.syncs import Syncs, make_directory
 from gateway.store.trailer import decode_trailer, encode_trailer
 
 _FOOTER = struct.Struct("<8sQQII")  # magic, data bytes, trailer bytes, CRC-32 of the trailer, zero
@@ -46,14 +47,8 @@ FOOTER_BYTES = _FOOTER.size
 TRAILER_LIMIT_BYTES = 1 << 20
 """A trailer holds one decision per destination, some hundred bytes each."""
 
-BLANK_COUNT = 32
-"""Files created per directory sync: one sync of about 0.5 ms becomes 16 us per instance."""
-
 FREE_SPACE_CHECK_BYTES = 64 << 20
 """Free space is asked for again after this much has been written, which bounds both cost and error."""
-
-REUSED_COUNT = 2048
-"""Emptied files kept to be used again: making a file costs a file system the more, the more were just deleted."""
 
 BUFFER_BYTES = 1 << 20
 """Written at once, and held for each arriving instance: a CT image and its trailer are one write."""
@@ -85,16 +80,16 @@ class Spool:
         self._floor_bytes = free_space_floor_bytes
         self._lock = threading.Lock()
         self._unchecked_bytes = FREE_SPACE_CHECK_BYTES
-        self._syncs = _Syncs(synced)
+        self._syncs = Syncs(synced)
         try:
-            _make_directory(directory, self._syncs)
+            make_directory(directory, self._syncs)
             self._direct = os.O_DIRECT if direct and _takes_direct_io(directory) else 0
             self._lock_fd = _lock(directory)
         except BlockingIOError as error:
             raise StoreUnavailable(f"the spool {directory} is in use by another gateway process") from error
         except OSError as error:
             raise StoreUnavailable(f"the spool {directory} cannot be used: {error.strerror}") from error
-        self._blanks = _Blanks(directory, self._syncs, self._direct)
+        self._blanks = Blanks(directory, self._syncs, self._direct)
         self._spare_buffers: list[memoryview] = []
 
     def create(self) -> "SpoolWriter":
@@ -136,7 +131,17 @@ class Spool:
             return DataReader(record_id, os.open(path, os.O_RDONLY | os.O_CLOEXEC | self._direct))
 
     def remove(self, record_id: str) -> None:
-        """Delete a record; one that is not there is no error.
+        """Delete a record; one that is not there is no error. Who has it open reads on.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+        """
+        path = self._file(record_id)
+        with _refusals("delete a file"), suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def release(self, record_id: str) -> None:
+        """Delete a record that nobody has open or will open, as every delivery of it has ended: its file is used again.
 
         Raises:
             StoreUnavailable: the disk refuses.
@@ -432,120 +437,6 @@ class SpoolReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Blanks:
-    """Empty files, open for writing, whose names are already durable."""
-
-    def __init__(self, directory: Path, syncs: "_Syncs", flags: int) -> None:
-        self._directory = directory
-        self._syncs = syncs
-        self._flags = flags | os.O_WRONLY | os.O_CLOEXEC
-        self._lock = threading.Lock()
-        self._ready: list[tuple[str, int]] = []
-        self._emptied: list[Path] = []  # files of removed records, under new names that are not durable yet
-        self._shard: Path | None = None
-
-    def take(self) -> tuple[str, int]:
-        """A record id and its open, empty file. Raises OSError, StoreUnavailable."""
-        with self._lock:
-            if not self._ready:
-                self._ready = self._prepare()
-            return self._ready.pop()
-
-    def reuse(self, path: str) -> bool:
-        """Empty a file to use it again, unless there are enough; its name is gone. Raises OSError."""
-        with self._lock:
-            if self._shard is None or len(self._emptied) >= REUSED_COUNT:
-                return False
-            os.truncate(path, 0)
-            new_path = self._shard / self._new_id(self._shard)
-            os.rename(path, new_path)
-            self._emptied.append(new_path)
-            return True
-
-    def close(self) -> None:
-        with self._lock:
-            for record_id, fd in self._ready:
-                os.close(fd)
-                (self._directory / record_id[:2] / record_id).unlink(missing_ok=True)
-            for path in self._emptied:
-                path.unlink(missing_ok=True)
-            self._ready, self._emptied = [], []
-
-    def _prepare(self) -> list[tuple[str, int]]:
-        """Emptied files if there are enough of them, else new ones; either way with durable names."""
-        if len(self._emptied) >= BLANK_COUNT:
-            paths, self._emptied = self._emptied[:BLANK_COUNT], self._emptied[BLANK_COUNT:]
-            flags = self._flags
-        else:
-            shard = self._next_shard()
-            paths = [shard / self._new_id(shard) for _ in range(BLANK_COUNT)]
-            flags = self._flags | os.O_CREAT | os.O_EXCL
-        made: list[tuple[str, int]] = []
-        try:
-            for path in paths:
-                made.append((path.name, os.open(path, flags, 0o600)))
-            for shard in {path.parent for path in paths}:
-                self._syncs.sync_directory(shard)
-        except BaseException:
-            for _, fd in made:
-                os.close(fd)
-            raise
-        return made
-
-    def _next_shard(self) -> Path:
-        """A folder for the next files. Raises OSError, StoreUnavailable."""
-        self._shard = self._directory / new_id()[:2]
-        if not self._shard.is_dir():
-            self._shard.mkdir(mode=0o700)
-            self._syncs.sync_directory(self._directory)
-        return self._shard
-
-    @staticmethod
-    def _new_id(shard: Path) -> str:
-        return shard.name + new_id()[2:]
-
-
-class _Syncs:
-    """Syncs, until one fails. The next one would succeed and mean nothing: what could not be written is forgotten."""
-
-    def __init__(self, enabled: bool) -> None:
-        self.failed = False
-        self._enabled = enabled
-
-    def check(self) -> None:
-        """Raises StoreUnavailable when a sync failed earlier."""
-        if self.failed:
-            raise StoreUnavailable("the spool's disk failed to sync; nothing is accepted until the gateway restarts")
-
-    def sync(self, sync: Callable[[int], None], fd: int) -> None:
-        """Call `os.fdatasync` or `os.fsync`. Raises StoreUnavailable."""
-        self.check()
-        if not self._enabled:
-            return
-        try:
-            sync(fd)
-        except OSError as error:
-            self.failed = True
-            raise StoreUnavailable(f"the spool's disk failed to sync: {error.strerror}") from error
-
-    def sync_directory(self, directory: Path) -> None:
-        """Make the names in a directory durable. Raises OSError, StoreUnavailable."""
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self.sync(os.fsync, fd)
-        finally:
-            os.close(fd)
-
-
-def _make_directory(directory: Path, syncs: _Syncs) -> None:
-    """Make the spool's directory and those above it; their names, and those of all shards, are durable afterwards."""
-    missing = [each for each in (directory, *directory.parents) if not each.exists()]
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for each in missing:
-        syncs.sync_directory(each.parent)
-    syncs.sync_directory(directory)
 
 
 def _lock(directory: Path) -> int:

@@ -197,7 +197,7 @@ class DeliveryService:
             record_ids = releasable_record_ids(session, now - self._retention, SWEEP_COUNT)
         if record_ids:
             for record_id in self._writer.write(lambda session: mark_released(session, record_ids)):
-                self._spool.remove(record_id)
+                self._spool.release(record_id)
 
 
 def _stop_all(pools: Sequence[Pool], timeout_s: float) -> None:

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from gateway.domain.decision import new_id
 from gateway.domain.transfer import SpoolRecord
 from gateway.errors import SpoolCorrupt, SpoolFull, StoreUnavailable
+from gateway.store.blanks import BLANK_COUNT
 from gateway.store.pages import PAGE_BYTES, page_aligned
 from gateway.store.spool import (
-    BLANK_COUNT,
     BUFFER_BYTES,
     FOOTER_BYTES,
     FREE_SPACE_CHECK_BYTES,
@@ -432,11 +432,11 @@ def inodes(spool: Spool) -> set[int]:
     return {path.stat().st_ino for path in files(spool)}
 
 
-def test_files_of_removed_records_are_emptied_and_used_again(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_released_records_are_emptied_and_used_again(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     made = [spooled(spool, b"data") for _ in range(BLANK_COUNT)]
     used = {spool.path(each.record_id).stat().st_ino for each in made}
     for each in made:
-        spool.remove(each.record_id)
+        spool.release(each.record_id)
 
     assert list(spool.record_ids()) == []
     assert not any(spool.path(each.record_id).exists() for each in made)
@@ -453,20 +453,36 @@ def test_files_of_removed_records_are_emptied_and_used_again(spool: Spool, monke
 
 
 def test_no_more_files_are_kept_than_will_be_used(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.store.spool.REUSED_COUNT", 3)
+    monkeypatch.setattr("gateway.store.blanks.REUSED_COUNT", 3)
     made = [spooled(spool, b"data") for _ in range(BLANK_COUNT)]
     for each in made:
-        spool.remove(each.record_id)
+        spool.release(each.record_id)
 
     assert len(files(spool)) == 3
 
 
 def test_emptied_files_go_with_the_spool(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", 0)
-    spool.remove(spooled(spool, b"data").record_id)
+    spool.release(spooled(spool, b"data").record_id)
     spool.close()
 
     assert files(spool) == []
+
+
+def test_who_reads_a_record_that_is_removed_never_sees_another_one(spool: Spool) -> None:
+    """An early delivery may still read what its sender has just broken off."""
+    made = [spooled(spool, b"one patient") for _ in range(BLANK_COUNT)]
+    readers = [spool.open_data(each.record_id) for each in made]
+    for each in made:
+        spool.remove(each.record_id)
+    for _ in range(2 * BLANK_COUNT):
+        spooled(spool, b"the other one")
+
+    for reader in readers:
+        buffer = page_aligned(PAGE_BYTES)
+        assert reader.read_into(buffer, 11, 0) == 11
+        assert bytes(buffer[:11]) == b"one patient"
+        reader.close()
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int = errno.EIO) -> None:
@@ -513,8 +529,7 @@ def test_failed_sync_of_a_directory_stops_the_spool(spool: Spool, monkeypatch: p
 
 def test_disk_that_refuses_to_delete_is_an_error_of_the_store(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     made = spooled(spool, b"data")
-    for name in ("unlink", "truncate"):
-        refuse(monkeypatch, name, errno.EROFS)
+    refuse(monkeypatch, "unlink", errno.EROFS)
 
     with pytest.raises(StoreUnavailable, match="Read-only"):
         spool.remove(made.record_id)
