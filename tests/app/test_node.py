@@ -15,6 +15,7 @@ from gateway.config import DeliverySettings, WebSettings
 from gateway.domain.transfer import DeliveryState
 from gateway.errors import ConnectFailed, StoreUnavailable
 from gateway.ops.counterparts import free_port
+from gateway.store.spool import BUFFER_BYTES
 from tests.scp.raw import ABORT, CT_ID, RawPeer, data_set, new_uid, p_data, pdv, store_rq
 from tests.scp.sink import Sink, running_sink, sink_serving
 from tests.scp.site import CONSENTING, RunningSite, running_site, settings
@@ -89,16 +90,23 @@ def test_idle_associations_are_aborted_at_once(tmp_path: Path) -> None:
         assert monotonic() - began < PATIENCE_S
 
 
+PIECE_BYTES = 50_000
+"""Of a data set that is sent piece by piece; the spool's file has something in it after `BUFFER_BYTES`."""
+
+
 def test_a_running_instance_is_finished_and_nothing_after_it(tmp_path: Path) -> None:
     with running_sink() as sink, running_site(settings(tmp_path), sink.port) as site, RawPeer(site.port) as peer:
         uid = new_uid()
-        data = data_set(uid, CONSENTING, pixels=bytes(200_000))
+        data = data_set(uid, CONSENTING, pixels=bytes(2 * BUFFER_BYTES))
+        pieces = [data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES)]
+        half = len(pieces) // 2 + 1
         peer.associate()
-        peer.send(p_data(pdv(CT_ID, store_rq(uid), command=True)), p_data(pdv(CT_ID, data[:10_000], last=False)))
+        peer.send(p_data(pdv(CT_ID, store_rq(uid), command=True)))
+        peer.send(*(p_data(pdv(CT_ID, piece, last=False)) for piece in pieces[:half]))
         wait_until(site.spooled)
         with stopping(site):
-            for start in range(10_000, len(data), 10_000):
-                peer.send(p_data(pdv(CT_ID, data[start : start + 10_000], last=start + 10_000 >= len(data))))
+            peer.send(*(p_data(pdv(CT_ID, piece, last=False)) for piece in pieces[half:-1]))
+            peer.send(p_data(pdv(CT_ID, pieces[-1], last=True)))
             assert peer.status() == SUCCESS
             assert [kind for kind, _ in peer.read_to_end()] == [ABORT]
 
@@ -113,6 +121,7 @@ def test_an_instance_that_does_not_end_is_aborted_after_the_time_to_drain(tmp_pa
         peer.associate()
         peer.send(p_data(pdv(CT_ID, store_rq(uid), command=True)))
         peer.send(p_data(pdv(CT_ID, data_set(uid, CONSENTING), last=False)))
+        peer.send(*(p_data(pdv(CT_ID, bytes(PIECE_BYTES), last=False)) for _ in range(BUFFER_BYTES // PIECE_BYTES + 1)))
         wait_until(site.spooled)
         began = monotonic()
         with stopping(site):
