@@ -207,7 +207,10 @@ class Connection:
     def _alarm(self) -> int:
         with self._close_lock:
             if self._alarm_fd < 0:
-                self._alarm_fd = os.eventfd(int(self._woken), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                try:
+                    self._alarm_fd = os.eventfd(int(self._woken), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                except OSError as error:
+                    raise ConnectionLost(f"{self.peer} cannot be waited for: {error.strerror}") from error
             return self._alarm_fd
 
     def _read(self, buffer: bytearray, deadline: Deadline) -> int:

@@ -1,10 +1,14 @@
 """One socket driving one association: deadlines, last words, and ends from other threads."""
 
+import errno
+import os
 import select
 import socket
 import struct
 import threading
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from random import Random
 from statistics import median
 from time import monotonic
 
@@ -13,14 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import AssociationAborted, ConnectionLost, DeadlineExceeded, RemoteProtocolError
-from gateway.net.connection import UNSENT_LIMIT_BYTES, USER_TIMEOUT_MS, Connection
+from gateway.net.connection import GATHERED_COUNT, UNSENT_LIMIT_BYTES, USER_TIMEOUT_MS, Connection
 from gateway.net.deadline import Deadline
 from gateway.wire.association import Association, Role
 from gateway.wire.codes import AbortReason
 from gateway.wire.command import CEchoRQ, CEchoRSP
-from gateway.wire.events import AssociateRequested, CommandReceived
-from tests.net.tcp import ECHO_ID, accept, acceptor, established, requestor, sockets, soon
-from tests.scp.raw import P_DATA, VERIFICATION, associate_rq, echo_rq, p_data, pdu, pdv
+from gateway.wire.events import AssociateRequested, CommandReceived, DataReceived
+from gateway.wire.reassembly import FRAGMENTS_PER_EVENT_LIMIT
+from tests.net.tcp import CT_ID, ECHO_ID, accept, acceptor, established, requestor, sockets, soon
+from tests.scp.raw import ABORT, P_DATA, VERIFICATION, associate_rq, echo_rq, p_data, pdu, pdv, store_rq
 from tests.wait import PATIENCE_S, wait_until
 
 ABORT_BY_USER = pdu(7, bytes(4))
@@ -158,6 +163,144 @@ def test_all_buffers_arrive_in_order_whatever_their_sizes(sizes: list[int]) -> N
     assert received == [b"".join(buffers)]
 
 
+@pytest.mark.parametrize("empty_count", [0, 2000])
+@pytest.mark.parametrize("count", [GATHERED_COUNT - 1, GATHERED_COUNT, GATHERED_COUNT + 1, 3 * GATHERED_COUNT])
+def test_more_buffers_than_one_system_call_takes_arrive_in_order(count: int, empty_count: int) -> None:
+    random = Random(count)
+    buffers = [b""] * empty_count + [memoryview(random.randbytes(random.randrange(50))) for _ in range(count)]
+    with requestor() as (connection, far):
+        received: list[bytes] = []
+        reader = threading.Thread(target=lambda: received.append(read_all(far)))
+        reader.start()
+        connection.send(buffers, soon())
+        connection.close()
+        reader.join()
+    assert received == [b"".join(buffers)]
+
+
+# --- waiting for as much as is likely to come -------------------------------------------------------------------------
+
+
+def store(content: bytes, fragment_bytes: int = 10_000) -> bytes:
+    """A C-STORE with this data set."""
+    pieces = [content[start : start + fragment_bytes] for start in range(0, len(content), fragment_bytes)]
+    *others, last = [p_data(pdv(CT_ID, piece, last=False)) for piece in pieces[:-1]] + [p_data(pdv(CT_ID, pieces[-1]))]
+    return b"".join([p_data(pdv(CT_ID, store_rq("1.2.3"), command=True)), *others, last])
+
+
+def pattern(size_bytes: int) -> bytes:
+    return (bytes(range(251)) * (size_bytes // 251 + 1))[:size_bytes]
+
+
+def receive_store(connection: Connection) -> bytes:
+    """The data set of the C-STORE that comes next."""
+    assert isinstance(connection.next_event(soon()), CommandReceived)
+    content = b""
+    while True:
+        event = connection.next_event(soon())
+        assert isinstance(event, DataReceived)
+        content += b"".join(event.fragments)
+        if event.last:
+            return content
+
+
+@contextmanager
+def after_a_long_one() -> Iterator[tuple[Connection, socket.socket]]:
+    """An acceptor that knows a long data set, and so waits for as much of the next one."""
+    with acceptor() as (connection, far):
+        far.sendall(associate_rq())
+        accept(connection)
+        assert far.recv(65_536)
+        content = pattern(100_000)
+        far.sendall(store(content))
+        assert receive_store(connection) == content
+        yield connection, far
+
+
+def send_when_taken(far: socket.socket, pieces: Iterable[bytes], connection: Connection) -> threading.Thread:
+    """Send piece by piece; each when the one before has been taken, so that none comes with the next."""
+
+    def send() -> None:
+        sent_bytes = connection.received_bytes
+        for piece in pieces:
+            far.sendall(piece)
+            sent_bytes += len(piece)
+            wait_until(lambda so_far=sent_bytes: connection.received_bytes == so_far)  # type: ignore[misc]
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    return sending
+
+
+@pytest.mark.parametrize("size_bytes", [2, 2_000, 50_000])
+def test_a_data_set_shorter_than_the_one_before_arrives_whole(size_bytes: int) -> None:
+    """All of it comes with the command, and then nothing, because the peer waits for the answer."""
+    with after_a_long_one() as (connection, far):
+        content = pattern(size_bytes)
+        far.sendall(store(content))
+        assert receive_store(connection) == content
+
+
+@pytest.mark.parametrize("cuts", [[50], [150], [200, 1000, 5000], [19_990]])
+def test_a_shorter_data_set_that_comes_with_pauses_arrives_whole(cuts: list[int]) -> None:
+    with after_a_long_one() as (connection, far):
+        content = pattern(20_000)
+        stream = store(content)
+        ends = [*cuts, len(stream)]
+        pieces = [stream[start:end] for start, end in zip([0, *cuts], ends, strict=True)]
+        sending = send_when_taken(far, pieces, connection)
+        assert receive_store(connection) == content
+        sending.join()
+
+
+def test_a_shorter_data_set_in_more_fragments_than_one_event_takes_arrives_whole() -> None:
+    with after_a_long_one() as (connection, far):
+        content = pattern(4 * FRAGMENTS_PER_EVENT_LIMIT)
+        far.sendall(store(content, fragment_bytes=2))
+        assert receive_store(connection) == content
+
+
+def test_an_abort_where_more_data_was_likely_is_seen() -> None:
+    with after_a_long_one() as (connection, far):
+        begun = p_data(pdv(CT_ID, store_rq("1.2.3"), command=True)) + p_data(pdv(CT_ID, pattern(1000), last=False))
+        far.sendall(begun + pdu(ABORT, bytes(4)))
+        assert isinstance(connection.next_event(soon()), CommandReceived)
+        assert isinstance(connection.next_event(soon()), DataReceived)
+        with pytest.raises(AssociationAborted):
+            connection.next_event(soon())
+
+
+def test_an_end_where_more_data_was_likely_is_seen_after_what_came() -> None:
+    with after_a_long_one() as (connection, far):
+        far.sendall(p_data(pdv(CT_ID, store_rq("1.2.3"), command=True)) + p_data(pdv(CT_ID, pattern(1000), last=False)))
+        far.shutdown(socket.SHUT_WR)
+        assert isinstance(connection.next_event(soon()), CommandReceived)
+        event = connection.next_event(soon())
+        assert isinstance(event, DataReceived)
+        assert b"".join(event.fragments) == pattern(1000)
+        with pytest.raises(ConnectionLost, match="closed"):
+            connection.next_event(soon())
+
+
+@pytest.mark.parametrize("segment_bytes", [100, 1460])
+def test_data_sets_in_small_segments_arrive_whole(segment_bytes: int) -> None:
+    """As plain senders write them: a command in one call, then each PDU, cut as the network likes."""
+    with after_a_long_one() as (connection, far):
+        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        contents = [pattern(size) for size in (100_000, 100_002, 60_000, 300_000)]
+
+        def send() -> None:
+            for content in contents:
+                stream = store(content)
+                for start in range(0, len(stream), segment_bytes):
+                    far.sendall(stream[start : start + segment_bytes])
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        assert [receive_store(connection) for _ in contents] == contents
+        sending.join()
+
+
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +419,103 @@ def test_wake_ends_this_wait_and_every_later_one_but_not_sending() -> None:
         other.abort(soon())
         with pytest.raises(AssociationAborted):
             one.next_event(soon())
+
+
+class Waiting(threading.Thread):
+    """The owner of a connection, in a wait that takes longer than any test."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self.error: Exception | None = None
+        self._connection = connection
+
+    def run(self) -> None:
+        try:
+            self._connection.next_event(soon(10 * PATIENCE_S))
+        except DeadlineExceeded as error:
+            self.error = error
+
+    def ends(self) -> bool:
+        self.join(PATIENCE_S)
+        return self.error is not None
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_wake_ends_a_long_wait() -> None:
+    with acceptor() as (connection, _):
+        files = open_files()
+        owner = Waiting(connection)
+        owner.start()
+        wait_until(lambda: open_files() > files)  # what it can be woken by
+        connection.wake()
+        assert owner.ends()
+
+
+def test_wake_ends_a_wait_that_has_not_begun() -> None:
+    with acceptor() as (connection, _):
+        connection.wake()
+        owner = Waiting(connection)
+        owner.start()
+        assert owner.ends()
+
+
+def test_wake_ends_a_wait_that_is_just_about_to_be_a_long_one() -> None:
+    class WokenInBetween(Connection):
+        def _wait_for_input(self, deadline: Deadline) -> None:
+            self.wake()
+            super()._wait_for_input(deadline)
+
+    with sockets() as (near, _), closing(WokenInBetween(near, Association(Role.ACCEPTOR), "PEER")) as connection:
+        owner = Waiting(connection)
+        owner.start()
+        assert owner.ends()
+
+
+class CountedSocket(socket.socket):
+    """Counts how often it is read from."""
+
+    reads = 0
+
+    def recv_into(self, *arguments: object) -> int:  # type: ignore[override]
+        self.reads += 1
+        return super().recv_into(*arguments)  # type: ignore[arg-type]
+
+
+def test_an_idle_connection_costs_nothing() -> None:
+    with sockets() as (near, _):
+        counted = CountedSocket(fileno=near.detach())
+        with closing(Connection(counted, Association(Role.ACCEPTOR), "PEER")) as connection:
+            with pytest.raises(DeadlineExceeded):
+                connection.next_event(soon(0.3))
+            assert counted.reads == 1
+
+
+def test_a_connection_that_waited_long_leaves_nothing_open() -> None:
+    with sockets() as (near, far):
+        connection = Connection(near, Association(Role.ACCEPTOR), "PEER")
+        files = open_files()
+        for _ in range(2):
+            with pytest.raises(DeadlineExceeded):
+                connection.next_event(soon(0.05))
+        assert open_files() == files + 1
+        connection.close()
+        connection.close()
+        connection.wake()
+        assert open_files() == files - 1
+        assert far.recv(1) == b""
+
+
+def test_a_wait_without_a_file_to_spare_is_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with acceptor() as (connection, _):
+        monkeypatch.setattr(os, "eventfd", refused)
+        with pytest.raises(ConnectionLost, match="Too many open files"):
+            connection.next_event(soon())
 
 
 def test_wake_ends_the_wait_for_a_peer_that_never_pauses() -> None:
