@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,9 @@ from gateway.consent.forms import ConsentMode, EffectiveConsent
 from gateway.domain.decision import Decision, Outcome, Purpose, Reason
 from gateway.domain.instance import Content
 from gateway.domain.institution import ParticipationState
+from gateway.domain.peer import ApplicationEntity
 from gateway.domain.person import PatientKey
-from gateway.domain.transfer import Route
+from gateway.domain.transfer import Plan, Route
 from gateway.errors import DecisionUnavailable
 from gateway.planning import REMEMBERED_DECISIONS_COUNT, Planner, Subject
 from tests.build import (
@@ -196,6 +198,147 @@ def test_answer_on_an_earlier_epoch_is_not_remembered() -> None:
 
     assert late.consent_epoch == 1
     assert not asked.decide_delivery(SUBJECT, PACS_B).verdict.permitted
+
+
+# --- whole plans ------------------------------------------------------------------------------------------------------
+
+
+def test_instances_of_a_study_share_one_plan() -> None:
+    asked = planner(Registry())
+    first = head()
+
+    plan = asked.plan(first, SENDER, "GATEWAY")
+
+    assert asked.plan(head(study_instance_uid=first.study_instance_uid), SENDER, "GATEWAY") is plan
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"study_instance_uid": "1.2.9"},
+        {"patient": PatientKey(HOSPITAL_A, "A-2")},
+        {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.4"},
+    ],
+)
+def test_another_subject_has_a_plan_of_its_own(changes: dict[str, Any]) -> None:
+    asked = planner(Registry())
+    first = head()
+    plan = asked.plan(first, SENDER, "GATEWAY")
+
+    other = asked.plan(replace(first, **changes), SENDER, "GATEWAY")
+
+    assert other is not plan
+    assert asked.plan(first, SENDER, "GATEWAY") is plan
+
+
+def test_plan_is_that_of_its_sender_and_the_title_it_called() -> None:
+    routes = (
+        Route("1", PACS_B, PACS_A, "GATEWAY"),
+        Route("2", PACS_A, PACS_B, "GATEWAY"),
+        Route("3", PACS_A, PACS_A, "OTHER"),
+    )
+    asked = planner(Registry(network(routes=routes)))
+    instance = head()
+
+    def destinations(sender: ApplicationEntity, called: str) -> list[tuple[str, str]]:
+        plan = asked.plan(instance, sender, called)
+        return [(planned.route, planned.decision.source_oid) for planned in plan.destinations]
+
+    for _ in range(2):  # made, and remembered
+        assert destinations(SENDER, "GATEWAY") == [("1", HOSPITAL_A)]
+        assert destinations(SENDER, "OTHER") == [("3", HOSPITAL_A)]
+        assert destinations(ae(PACS_B, HOSPITAL_B), "GATEWAY") == [("2", HOSPITAL_B)]
+        assert destinations(ae(PACS_A, HOSPITAL_B), "GATEWAY") == [("1", HOSPITAL_B)]
+
+
+def test_change_of_consent_is_seen_by_the_next_instance_of_the_study() -> None:
+    registry = Registry()
+    asked = planner(registry)
+    instance = head()
+    before = asked.plan(instance, SENDER, "GATEWAY")
+
+    registry.change(consents={PATIENT: WITHDRAWN})
+    after = asked.plan(instance, SENDER, "GATEWAY")
+
+    assert before.permitted
+    assert after.reason is Reason.WITHDRAWN
+    assert after.destinations[0].decision.consent_epoch == before.destinations[0].decision.consent_epoch + 1
+
+
+def test_change_of_routes_is_seen_by_the_next_instance_of_the_study() -> None:
+    registry = Registry()
+    asked = planner(registry)
+    instance = head()
+    for routes, expected in (((), []), (network().routes, [PACS_B]), ((), [])):
+        registry.change(network(epoch=registry.network.epoch, routes=routes))
+        for _ in range(2):
+            plan = asked.plan(instance, SENDER, "GATEWAY")
+            assert [planned.ae_title for planned in plan.destinations] == expected
+
+
+def test_no_plan_is_remembered_on_a_state_that_cannot_be_read() -> None:
+    registry = Registry()
+    asked = planner(registry)
+    instance = head()
+    asked.plan(instance, SENDER, "GATEWAY")
+    registry.readable = False
+
+    with pytest.raises(DecisionUnavailable):
+        asked.plan(instance, SENDER, "GATEWAY")
+
+
+def test_plan_on_an_earlier_epoch_is_not_remembered() -> None:
+    """An instance that was asked about before a withdrawal, and answered after it."""
+    registry = Registry()
+    asked = planner(registry)
+    instance = head()
+    before = registry.view()
+    registry.change(consents={PATIENT: WITHDRAWN})
+    asked.plan(head(), SENDER, "GATEWAY")
+
+    registry.network, registry.consents = before.network, before.consents
+    late = asked.plan(instance, SENDER, "GATEWAY")
+    registry.change(consents={PATIENT: WITHDRAWN})
+
+    assert late.permitted
+    assert not asked.plan(instance, SENDER, "GATEWAY").permitted
+
+
+def test_parallel_senders_share_the_decisions_of_a_plan() -> None:
+    asked = planner(Registry())
+    instance = head()
+    start = threading.Barrier(8)
+    plans: list[Plan] = []
+
+    def ask() -> None:
+        start.wait()
+        plans.extend(asked.plan(instance, SENDER, "GATEWAY") for _ in range(50))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(plans) == 8 * 50
+    assert len({planned.decision.id for plan in plans for planned in plan.destinations}) == 1
+
+
+def test_memory_for_plans_is_bounded() -> None:
+    """As many plans as a sender likes, on few decisions."""
+    asked = planner(Registry())
+    instance = head()
+    first = asked.plan(instance, SENDER, "GATEWAY")
+
+    for number in range(REMEMBERED_DECISIONS_COUNT):
+        asked.plan(replace(instance, sop_class_uid=f"1.2.{number}"), SENDER, "GATEWAY")
+
+    again = asked.plan(instance, SENDER, "GATEWAY")
+    assert again is not first
+    assert again == first
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
 
 
 def studies(count: int) -> Iterable[Subject]:
