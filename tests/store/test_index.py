@@ -104,7 +104,7 @@ def test_new_record_is_indexed_and_its_permitted_deliveries_queued(database: Dat
 
 
 def test_claimed_delivery_carries_what_the_record_says(database: Database) -> None:
-    made = record(b"x" * 10)
+    made = record(b"x" * 10, xxh3_128="3" * 32)
     index(database, made)
 
     (delivery,) = take(database)
@@ -123,6 +123,7 @@ def test_claimed_delivery_carries_what_the_record_says(database: Database) -> No
         due_at=NOON,
         data_bytes=10,
         sha256=sha256(b"x" * 10).hexdigest(),
+        xxh3_128="3" * 32,
         attempts=0,
         is_arriving=False,
     )
@@ -154,7 +155,7 @@ def test_delivery_is_made_by_whoever_claims_it(
 
 
 def test_delivery_that_is_handed_over_is_the_one_a_claim_would_give(database: Database) -> None:
-    made = record(b"x" * 10)
+    made = record(b"x" * 10, xxh3_128="3" * 32)
     ((handed_over,),) = (entry.deliveries for entry in enter(database, made, claims=lambda *_: Claim.HAND_OVER))
     with database.write() as session:
         requeue_active(session)

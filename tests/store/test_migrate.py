@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from gateway.domain.transfer import DeliveryId, DeliveryOutcome, DeliveryState
 from gateway.errors import Conflict, StoreUnavailable
 from gateway.store.database import Database
 from gateway.store.migrate import prepare, upgrade
-from gateway.store.queue import finish
+from gateway.store.queue import claim, finish
 from gateway.store.tables import Base, DeliveryRow
 from tests.build import NOON, register
 from tests.store.postgresql import Server
@@ -173,11 +174,13 @@ def test_upgrade_keeps_the_deliveries(first_schema: Database) -> None:
         del row["id"]
     assert deliveries(first_schema) == before
     with first_schema.write() as session:
+        (waiting,) = claim(session, "PACS_B", NOON + timedelta(hours=1), 10)
+        assert (waiting.record_id, waiting.attempts, waiting.xxh3_128) == ("r2", 3, None)
         assert finish(
             session,
             [DeliveryOutcome(DeliveryId("r2", "PACS_C"), DeliveryState.COMPLETED, NOON, 1, 0, sent_sha256="cd")],
         )
-    assert [row["state"] for row in deliveries(first_schema)] == ["COMPLETED", "QUEUED", "COMPLETED"]
+    assert [row["state"] for row in deliveries(first_schema)] == ["COMPLETED", "ACTIVE", "COMPLETED"]
 
 
 def test_upgraded_schema_is_that_of_a_new_database(first_schema: Database) -> None:

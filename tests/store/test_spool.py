@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xxhash import xxh3_128_hexdigest
 
 from gateway.domain.decision import new_id
 from gateway.domain.transfer import SpoolRecord
@@ -116,6 +117,7 @@ def test_record_of_any_length_comes_back(
     for start, end in pairwise(sorted({0, size_bytes, *(cut for cut in cuts if cut < size_bytes)})):
         writer.write([data[start:end]])
     assert (writer.data_bytes, writer.sha256()) == (size_bytes, sha256(data).hexdigest())
+    assert writer.xxh3_128() == xxh3_128_hexdigest(data)
     made = record(data, record_id=writer.record_id)
     writer.commit(made)
 

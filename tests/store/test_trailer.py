@@ -1,6 +1,7 @@
 """Trailers explain themselves, and only those of a known version."""
 
 import json
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -46,6 +47,7 @@ records = st.builds(
     plan=st.lists(st.builds(PlannedDestination, texts, texts, decisions), max_size=4).map(
         lambda destinations: Plan(tuple(destinations))
     ),
+    xxh3_128=st.none() | ids,
 )
 
 
@@ -74,6 +76,14 @@ def test_what_is_no_trailer_is_corrupt(data: bytes) -> None:
 def changed(**changes: object) -> bytes:
     fields = json.loads(encode_trailer(record()))
     return json.dumps({**fields, **changes}).encode()
+
+
+def test_trailer_of_before_the_check_value_is_understood() -> None:
+    made = record(xxh3_128="3" * 32)
+    fields = json.loads(encode_trailer(made))
+    del fields["xxh3_128"]
+
+    assert decode_trailer(json.dumps(fields).encode()) == replace(made, xxh3_128=None)
 
 
 def test_unchanged_trailer_is_understood() -> None:
