@@ -82,6 +82,10 @@ class GoodSender:
             self.failure = failure
 
 
+NO_ROOM = (RJ, bytes([0, 2, 3, 2]))
+"""PS3.8 §9.3.4: rejected for now, by the presentation related service provider, local limit exceeded."""
+
+
 class Victim:
     """The gateway, a good sender at work, and what is seen from outside."""
 
@@ -99,10 +103,23 @@ class Victim:
 
     @contextmanager
     def associated(self) -> Iterator[RawPeer]:
-        """The insider with an association."""
-        with self.peer() as peer:
-            peer.associate(INSIDER)
+        """The insider with an association, as soon as there is room for one: who left a moment ago may still count."""
+        peer = wait_until(self._admitted)
+        with peer:
             yield peer
+
+    def _admitted(self) -> RawPeer | None:
+        """The insider with an association; None when there is no room for one."""
+        with ExitStack() as stack:
+            peer = stack.enter_context(self.peer())
+            peer.send(associate_rq(INSIDER))
+            answer = peer.read_pdu()
+            if answer == NO_ROOM:
+                return None
+            assert answer is not None, "closed instead of an answer to A-ASSOCIATE-RQ"
+            assert answer[0] == AC, f"PDU type {answer[0]} {answer[1].hex()} instead of A-ASSOCIATE-AC"
+            stack.pop_all()
+            return peer
 
     def memory_bytes(self, field: str = "VmRSS") -> int:
         status = Path(f"/proc/{self.site.node.pid}/status").read_text(encoding="ascii")
