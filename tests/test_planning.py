@@ -265,6 +265,20 @@ def test_change_of_consent_is_seen_by_the_next_instance_of_the_study() -> None:
     assert after.destinations[0].decision.consent_epoch == before.destinations[0].decision.consent_epoch + 1
 
 
+def test_change_of_consent_is_seen_by_the_next_instance_of_every_study() -> None:
+    """That of one makes no plan valid again that another has from before the change."""
+    registry = Registry()
+    asked = planner(registry)
+    one, other = head(), head()
+    assert asked.plan(one, SENDER, "GATEWAY").permitted
+    assert asked.plan(other, SENDER, "GATEWAY").permitted
+
+    registry.change(consents={PATIENT: WITHDRAWN})
+
+    assert not asked.plan(one, SENDER, "GATEWAY").permitted
+    assert not asked.plan(other, SENDER, "GATEWAY").permitted
+
+
 def test_change_of_routes_is_seen_by_the_next_instance_of_the_study() -> None:
     registry = Registry()
     asked = planner(registry)
