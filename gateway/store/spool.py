@@ -301,7 +301,6 @@ class SpoolWriter:
             end = end[len(piece) :]
         self._spool._syncs.sync(os.fdatasync, self._fd)
         self._close()
-        self._spool._count_written(self.data_bytes)
 
     def abandon(self) -> bool:
         """Delete the record, unless it was committed; whether it was not. Harmless a second time."""
@@ -322,6 +321,7 @@ class SpoolWriter:
         with _refusals("be written"):
             while rest:  # a disk about to be full writes a part; the rest then says why
                 rest = rest[os.write(self._fd, rest) :]
+        self._spool._count_written(count)
         self._filled_bytes = 0
 
     def _close(self) -> None:

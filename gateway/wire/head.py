@@ -297,7 +297,7 @@ class HeadWalker:
         if tag <= self._previous_tag:
             raise self._malformed(tag, "is out of order")
         self._previous_tag = tag
-        if tag > self._until or tag >> 16 == _PIXEL_DATA_GROUP:
+        if tag > self._until:
             self._is_done = True
         elif tag in self._wanted and length != _UNDEFINED_LENGTH:
             self._gather_value(tag, length)

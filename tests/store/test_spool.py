@@ -750,6 +750,20 @@ def test_space_is_asked_for_again_after_a_while(tiny_disk: Path) -> None:
     spool.close()
 
 
+def test_what_is_still_arriving_counts_as_written(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several large instances at once are not to pass the floor together."""
+    monkeypatch.setattr("gateway.store.spool.FREE_SPACE_CHECK_BYTES", BUFFER_BYTES)
+    spool.create().abandon()  # asks, and then not again for a while
+    writer = spool.create()
+    monkeypatch.setattr(Spool, "free_bytes", lambda _: -1)
+    spool.create().abandon()
+    writer.write([bytes(BUFFER_BYTES + 1)])
+
+    with pytest.raises(SpoolFull, match="floor"):
+        spool.create()
+    writer.abandon()
+
+
 # --- who may use it, and what is in it --------------------------------------------------------------------------------
 
 OPEN = """
