@@ -26,6 +26,7 @@ COVERED_BY = {
     "ops/bench/sink.py": "ops/bench/test_peers.py",
     "ops/bench/ways.py": "ops/bench/test_cases.py",
     "ops/guard.py": "ops/test_counterparts.py",
+    "ops/middleman.py": "ops/test_witness.py",
     "ops/process.py": "ops/test_counterparts.py",
     "scu/orthanc_answers.py": "scu/test_orthanc.py",
     "scu/orthanc_http.py": "scu/test_orthanc_failures.py",

@@ -12,14 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
-from types import TracebackType
-from typing import Self
 
 from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 from pynetdicom.pdu import P_DATA_TF
 
-from gateway.ops.counterparts import LOOPBACK
+from gateway.ops.middleman import Middleman
 
 PDU_TYPES = range(0x01, 0x08)
 P_DATA_TF_TYPE = 0x04
@@ -31,51 +29,23 @@ _COMMAND_FIELD = Tag(0x0000, 0x0100)
 _SOP_INSTANCE_UID = Tag(0x0000, 0x1000)
 
 
-class Witness:
+class Witness(Middleman):
     """Listens on a port of its own and passes everything on to another one, both ways.
 
     `digests` maps each SOP Instance UID to the SHA-256 of every data set that went from the caller to the called.
     """
 
     def __init__(self, target_port: int) -> None:
+        super().__init__(target_port)
         self.digests: dict[str, set[str]] = defaultdict(set)
-        self._target_port = target_port
-        self._sock = socket.create_server((LOOPBACK, 0))
-        self.port: int = self._sock.getsockname()[1]
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="witness", daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Take no more connections; those there are go on to their end."""
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._sock.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(caller,), name="witness", daemon=True).start()
-
-    def _serve(self, caller: socket.socket) -> None:
-        """One connection, both ways, to its end. Whoever calls a target that is not there sees its own call end."""
-        with caller, suppress(OSError), socket.create_connection((LOOPBACK, self._target_port)) as called:
-            for sock in (caller, called):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            answers = threading.Thread(target=_relay, args=(called, caller, None), name="witness", daemon=True)
-            answers.start()
-            _relay(caller, called, _Stream(self._remember))
-            answers.join()
+    def between(self, caller: socket.socket, called: socket.socket, began_s: float) -> None:
+        """Both ways, unchanged."""
+        answers = threading.Thread(target=_relay, args=(called, caller, None), name="witness", daemon=True)
+        answers.start()
+        _relay(caller, called, _Stream(self._remember))
+        answers.join()
 
     def _remember(self, sop_instance_uid: str, digest: str) -> None:
         with self._lock:

@@ -19,68 +19,35 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
-from types import TracebackType
-from typing import Self
 
 from gateway.ops.bench.link import Capacity, Lane, Link
-from gateway.ops.bench.ready import ADDRESS, announce
-
-BACKLOG_COUNT = 128
-"""Connections the kernel may hold for us: as many as a gateway opens to one destination, twice."""
+from gateway.ops.bench.ready import announce
+from gateway.ops.middleman import Middleman
 
 
-class LinkProxy:
+class LinkProxy(Middleman):
     """Listens on a loopback port and passes everything on to another one, both ways, as the link has it."""
 
     def __init__(self, target_port: int, link: Link) -> None:
-        self._target_port = target_port
+        super().__init__(target_port)
         self._link = link
         self._lock = threading.Lock()
         self._there, self._back = Capacity(link.bytes_per_s), Capacity(link.bytes_per_s)
         self._seeds = count(link.seed)
-        self._sock = socket.create_server((ADDRESS, 0), backlog=BACKLOG_COUNT)
-        self.port: int = self._sock.getsockname()[1]
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="link", daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Take no more connections; those there are go on to their end."""
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._sock.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(caller,), name="link", daemon=True).start()
-
-    def _serve(self, caller: socket.socket) -> None:
-        """One connection, both ways, to its end. Whoever calls a target that is not there sees its own call end."""
-        now_s = monotonic()
-        with caller, suppress(OSError), socket.create_connection((ADDRESS, self._target_port)) as called:
-            for sock in (caller, called):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            ways = [
-                self._flow(caller, called, self._there, now_s + self._link.round_trip_s),
-                self._flow(called, caller, self._back, now_s + self._link.one_way_s),
-            ]
-            threads = [
-                threading.Thread(target=half, name="link", daemon=True) for way in ways for half in (way.take, way.give)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+    def between(self, caller: socket.socket, called: socket.socket, began_s: float) -> None:
+        """Both ways, as the link has it."""
+        ways = [
+            self._flow(caller, called, self._there, began_s + self._link.round_trip_s),
+            self._flow(called, caller, self._back, began_s + self._link.one_way_s),
+        ]
+        threads = [
+            threading.Thread(target=half, name="link", daemon=True) for way in ways for half in (way.take, way.give)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def _flow(self, source: socket.socket, target: socket.socket, capacity: Capacity, open_at_s: float) -> "_Flow":
         with self._lock:

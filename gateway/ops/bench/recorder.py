@@ -10,12 +10,10 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from types import TracebackType
-from typing import Self
 
-from gateway.ops.bench.ready import ADDRESS
 from gateway.ops.bench.relay import BUFFER_BYTES
 from gateway.ops.bench.result import WireLength
+from gateway.ops.middleman import Middleman
 from gateway.wire.codes import PDUType
 from gateway.wire.items import PDU_HEADER, PDU_HEADER_BYTES
 
@@ -72,15 +70,13 @@ class PduScanner:
         return ended
 
 
-class Recorder:
+class Recorder(Middleman):
     """Listens on a port of its own and passes everything on to another one, both ways."""
 
     def __init__(self, leg: str, target_port: int, *, prompt: bool) -> None:
+        super().__init__(target_port)
         self.leg = leg
-        self._target_port = target_port
         self._prompt = prompt
-        self._sock = socket.create_server((ADDRESS, 0))
-        self.port: int = self._sock.getsockname()[1]
         self._exchanges: list[_Exchange] = []
         self._scanners: list[tuple[str, PduScanner]] = []
 
@@ -97,38 +93,17 @@ class Recorder:
             longest[direction] = max(longest.get(direction, 0), scanner.longest_bytes)
         return tuple(WireLength(self.leg, direction, count) for direction, count in longest.items() if count)
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="recorder", daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._sock.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(caller,), name="recorder", daemon=True).start()
-
-    def _serve(self, caller: socket.socket) -> None:
+    def between(self, caller: socket.socket, called: socket.socket, began_s: float) -> None:
+        """Both ways, unchanged."""
         exchange, request, response = _Exchange(), PduScanner(), PduScanner()
         self._exchanges.append(exchange)
         self._scanners += [("request", request), ("response", response)]
-        with caller, suppress(OSError), socket.create_connection((ADDRESS, self._target_port)) as called:
-            for sock in (caller, called):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            back = threading.Thread(
-                target=self._relay, args=(called, caller, response, exchange, True), name="recorder", daemon=True
-            )
-            back.start()
-            self._relay(caller, called, request, exchange, False)
-            back.join()
+        back = threading.Thread(
+            target=self._relay, args=(called, caller, response, exchange, True), name="recorder", daemon=True
+        )
+        back.start()
+        self._relay(caller, called, request, exchange, False)
+        back.join()
 
     def _relay(
         self, source: socket.socket, target: socket.socket, scanner: PduScanner, exchange: _Exchange, is_back: bool
