@@ -13,7 +13,8 @@ from pynetdicom import AE, StoragePresentationContexts, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 
-from gateway.ops.bench.ready import ADDRESS, announce
+from gateway.ops.bench.ready import announce
+from gateway.ops.middleman import ADDRESS
 
 OUT_OF_RESOURCES = 0xA700
 CONTEXT_COUNT = 128

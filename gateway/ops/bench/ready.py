@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-ADDRESS = "127.0.0.1"
 PORT_FILE = "port"
 
 

@@ -11,7 +11,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.ops.bench.ready import ADDRESS, announce
+from gateway.ops.bench.ready import announce
+from gateway.ops.middleman import ADDRESS
 
 BUFFER_BYTES = 256 * 1024
 

@@ -19,7 +19,8 @@ from gateway.errors import NetworkError, RemoteProtocolError
 from gateway.net.connection import Connection
 from gateway.net.deadline import Deadline
 from gateway.net.listener import HalfOpenLimits, Listener
-from gateway.ops.bench.ready import ADDRESS, announce
+from gateway.ops.bench.ready import announce
+from gateway.ops.middleman import ADDRESS
 from gateway.wire import uids
 from gateway.wire.association import Association, Limits, Role
 from gateway.wire.command import CEchoRQ, CEchoRSP, CStoreRQ, CStoreRSP
